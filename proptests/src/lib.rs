@@ -1,0 +1,1 @@
+//! Placeholder of this commit; the harness is written next.

@@ -1,0 +1,192 @@
+//! What can be wrong with an image, and where.
+
+use std::fmt;
+
+use crate::digest::Digest;
+use crate::path::{PathFault, Quoted};
+
+/// The part of an image that an error or a note is about; the subject of its sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// The image as it was named on the command line.
+    Source(String),
+    /// A file inside a layout or an archive.
+    File(String),
+    /// An index, by digest.
+    Index(Digest),
+    /// A manifest, by digest.
+    Manifest(Digest),
+    /// A config, by digest.
+    Config(Digest),
+    /// A blob, by digest.
+    Blob(Digest),
+    /// One layer.
+    Layer(LayerPlace),
+    /// One tar entry of a layer.
+    Entry(LayerPlace, EntryPlace),
+    /// All layers together.
+    Layers,
+    /// A path of the flattened tree.
+    Path(Box<[u8]>),
+}
+
+/// Which layer of how many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerPlace {
+    /// The layer's number, from 1.
+    pub number: usize,
+    /// How many layers the image has.
+    pub count: usize,
+    /// The blob's digest; an old docker archive has none, there it is the diff ID.
+    pub digest: Digest,
+}
+
+/// Which entry of a layer's tar stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryPlace {
+    /// The entry's number in the stream, from 1.
+    pub number: u64,
+    /// Its name as the stream spells it; empty when the header could not be read.
+    pub name: Box<[u8]>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source(text) | Self::File(text) => write!(f, "{}", crate::path::Escaped(text.as_bytes())),
+            Self::Index(digest) => write!(f, "index {digest}"),
+            Self::Manifest(digest) => write!(f, "manifest {digest}"),
+            Self::Config(digest) => write!(f, "config {digest}"),
+            Self::Blob(digest) => write!(f, "blob {digest}"),
+            Self::Layer(layer) => write!(f, "{layer}"),
+            Self::Entry(layer, entry) => write!(f, "{layer}: {entry}"),
+            Self::Layers => f.write_str("the image"),
+            Self::Path(path) => write!(f, "/{}", crate::path::Escaped(path)),
+        }
+    }
+}
+
+impl fmt::Display for LayerPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "layer {} of {} ({})", self.number, self.count, self.digest.short())
+    }
+}
+
+impl fmt::Display for EntryPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() {
+            write!(f, "entry {}", self.number)
+        } else {
+            write!(f, "entry {} {}", self.number, Quoted(&self.name))
+        }
+    }
+}
+
+/// What is wrong with a part of an image: the predicate of the sentence that [`Place`] begins.
+///
+/// Strings in here are ours or escaped already; bytes of the image are escaped when shown.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each text says what the variant means")]
+pub enum ImageProblem {
+    // Source
+    #[error("is neither an OCI layout nor a docker archive: it holds no index.json and no manifest.json")]
+    NotAnImage,
+    #[error("does not exist in it")]
+    Missing,
+    #[error("has no image named {wanted}; it has: {there}")]
+    NoSuchTag { wanted: String, there: String },
+    #[error("holds several images, name one: {0}")]
+    SeveralImages(String),
+    #[error("holds no image")]
+    Empty,
+    #[error("is not valid JSON of its kind: {0}")]
+    Json(String),
+    #[error("has both layers and manifests")]
+    Ambiguous,
+    #[error("says it is {own}, its descriptor says {promised}")]
+    MediaTypeMismatch { own: String, promised: String },
+    #[error("has media type {0}, which is not a container image's")]
+    MediaType(String),
+    #[error("has no manifest for platform {wanted}; it has: {there}")]
+    NoSuchPlatform { wanted: String, there: String },
+    #[error("is for platform {own}, asked was {wanted}")]
+    OtherPlatform { own: String, wanted: String },
+    #[error("has an invalid digest {0}")]
+    DigestSyntax(String),
+    #[error("has {actual} bytes, its descriptor promises {promised}")]
+    SizeMismatch { promised: u64, actual: u64 },
+    #[error("has more bytes than the {promised} that its descriptor promises")]
+    LongerThanPromised { promised: u64 },
+    #[error("has digest {0}")]
+    DigestMismatch(Digest),
+    #[error("has {layers} layers, its config has {diff_ids} diff IDs")]
+    DiffIdCount { layers: usize, diff_ids: usize },
+    #[error("has diff ID {actual}, the config promises {promised}")]
+    DiffIdMismatch { promised: Digest, actual: Digest },
+    #[error("is a link to a file that it does not hold")]
+    DanglingLink,
+    // Compression
+    #[error("is not valid {format}: {detail}")]
+    Compression { format: &'static str, detail: String },
+    #[error("is compressed in a way that planish does not read ({0})")]
+    UnknownCompression(&'static str),
+    // Tar
+    #[error("is not a tar stream: {0}")]
+    Tar(&'static str),
+    #[error("has a damaged header: {0}")]
+    Header(&'static str),
+    #[error("has a damaged extension header: {0}")]
+    Extension(&'static str),
+    #[error("ends {missing} bytes short")]
+    Truncated { missing: u64 },
+    #[error("has the unknown type {0}")]
+    UnknownType(String),
+    #[error("has a damaged sparse map: {0}")]
+    Sparse(&'static str),
+    // Names
+    #[error("{}", path_fault(.0))]
+    Path(PathFault),
+    #[error("is an invalid whiteout: it names no file")]
+    InvalidWhiteout,
+    #[error("replaces the root by something that is not a directory")]
+    RootNotDirectory,
+    #[error("has more than 40 symlinks in its parents")]
+    SymlinkLoop,
+    #[error("has a parent symlink that leads to {0}, which is not a directory")]
+    ParentNotDirectory(String),
+    // Values
+    #[error("has {what} {value}, the largest in ext4 is {max}")]
+    OutOfRange { what: &'static str, value: u64, max: u64 },
+    #[error("has a symlink target of {0} bytes, it must have 1 to 4095")]
+    SymlinkTarget(usize),
+    #[error("is a hard link to {0}, which does not exist below it")]
+    LinkTargetMissing(String),
+    #[error("is a hard link to {0}, which is a directory")]
+    LinkTargetDirectory(String),
+    #[error("is a hard link to itself")]
+    LinkToItself,
+    #[error("has {0} names, ext4 allows 65000")]
+    TooManyLinks(u64),
+    #[error("has {0} subdirectories, and without an index ext4 allows 64998")]
+    TooManySubdirectories(u64),
+    #[error("has xattrs that need {needed} bytes, ext4 has {room} for them")]
+    XattrSpace { needed: usize, room: usize },
+    #[error("has the xattr {0}, whose name ext4 cannot hold")]
+    XattrName(String),
+    #[error("has the xattr {0}, whose name only the direct engine could write")]
+    XattrNameUnsupported(String),
+    #[error("has the xattr {name}, which is no POSIX ACL: {detail}")]
+    Acl { name: &'static str, detail: &'static str },
+    #[error("is not a directory, and ext4 needs one of this name")]
+    LostAndFound,
+}
+
+fn path_fault(fault: &PathFault) -> String {
+    match fault {
+        PathFault::Nul => "has a NUL byte in a name".into(),
+        PathFault::Climbs => "climbs above the root".into(),
+        PathFault::LongName(n) => format!("has a name of {n} bytes, Linux allows 255"),
+        PathFault::LongPath(n) => format!("has a path of {n} bytes, Linux allows 4095"),
+    }
+}

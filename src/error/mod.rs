@@ -1,0 +1,226 @@
+//! Errors, grouped by whose fault they are; the group decides the exit code.
+//!
+//! A message names its subject first (a layer, an entry, a blob, a path), then the fact. Advice is not part of it: the
+//! command line adds a `hint:`.
+
+mod image;
+mod machine;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use image::{EntryPlace, ImageProblem, LayerPlace, Place};
+pub use machine::{OutputProblem, ToolProblem};
+
+use crate::cancel::Signal;
+use crate::limits::Limit;
+
+/// What every fallible call of this library returns.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A failure of the library. See [`ErrorKind`] for what can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct Error(Box<ErrorKind>);
+
+/// Everything that can go wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The image is malformed, or holds what planish or ext4 does not: the same bytes fail again.
+    #[error("{place} {problem}")]
+    Image {
+        /// The part of the image at fault.
+        place: Place,
+        /// What is wrong with it.
+        problem: ImageProblem,
+    },
+    /// The image is larger than a limit allows.
+    #[error("{place} has {found} {limit}, --{} allows {allowed}", limit.flag())]
+    Limit {
+        /// The part of the image at fault.
+        place: Place,
+        /// The limit.
+        limit: Limit,
+        /// The bound in force.
+        allowed: u64,
+        /// What was found, as far as it was read.
+        found: Found,
+    },
+    /// The tree does not fit the size that was asked for.
+    #[error("the tree needs {needed} bytes, --size allows {allowed}")]
+    Size {
+        /// The bytes that the plan needs.
+        needed: u64,
+        /// The bytes that were asked for.
+        allowed: u64,
+    },
+    /// A tool of e2fsprogs is missing, refuses or fails.
+    #[error("{tool} {problem}")]
+    Tool {
+        /// The program's name.
+        tool: &'static str,
+        /// What it did.
+        problem: ToolProblem,
+    },
+    /// The place for the result cannot be used.
+    #[error("output {}: {problem}", ShownPath(path))]
+    Output {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// Why it cannot be used.
+        problem: OutputProblem,
+    },
+    /// The operating system refused.
+    #[error("{action} {}", ShownPath(path))]
+    Io {
+        /// What was tried, as a verb: `write`.
+        action: &'static str,
+        /// The path it was tried on.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A private directory ran out of space.
+    #[error("no space left in {} after {written} bytes, this image needs more", ShownPath(path))]
+    NoSpace {
+        /// The directory whose filesystem is full.
+        path: PathBuf,
+        /// What had been written to it.
+        written: u64,
+    },
+    /// The finished filesystem is not what the image says.
+    #[error("the filesystem differs from the tree in {count} places: {first}")]
+    Proof {
+        /// How many differences there are.
+        count: usize,
+        /// The first of them, escaped.
+        first: String,
+    },
+    /// `--strict` was asked for and the image cannot be carried without a loss.
+    #[error("{count} losses, and --strict allows none: {first}")]
+    Strict {
+        /// How many losses there are.
+        count: u64,
+        /// The first of them, escaped.
+        first: String,
+    },
+    /// A signal asked for an end.
+    #[error("stopped by {0}")]
+    Cancelled(Signal),
+    /// An invariant of planish does not hold.
+    #[error("{0}; this is a bug of planish, please report it")]
+    Bug(&'static str),
+}
+
+/// The amount that broke a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// Exactly so many.
+    Exactly(u64),
+    /// Reading stopped when the limit was passed.
+    MoreThan(u64),
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(n) => write!(f, "{n}"),
+            Self::MoreThan(n) => write!(f, "more than {n}"),
+        }
+    }
+}
+
+/// Whose fault an error is; each has its documented exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The command line: 2.
+    Usage,
+    /// The image: 5.
+    Image,
+    /// This machine: a tool, a disk, a permission, a path: 6.
+    Machine,
+    /// A named limit: 7.
+    Limit,
+    /// The proof found a difference: 8.
+    Proof,
+    /// planish itself: 70.
+    Bug,
+    /// A signal: 128 and its number.
+    Signal(Signal),
+}
+
+impl Fault {
+    /// Returns the exit code of the group.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Usage => 2,
+            Self::Image => 5,
+            Self::Machine => 6,
+            Self::Limit => 7,
+            Self::Proof => 8,
+            Self::Bug => 70,
+            Self::Signal(signal) => 128 + signal.number(),
+        }
+    }
+}
+
+impl Error {
+    /// Returns what went wrong.
+    #[must_use]
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0
+    }
+
+    /// Returns whose fault it is.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self.kind() {
+            ErrorKind::Image { .. } | ErrorKind::Strict { .. } => Fault::Image,
+            ErrorKind::Limit { .. } | ErrorKind::Size { .. } => Fault::Limit,
+            ErrorKind::Output { problem, .. } => problem.fault(),
+            ErrorKind::Tool { .. } | ErrorKind::Io { .. } | ErrorKind::NoSpace { .. } => Fault::Machine,
+            ErrorKind::Proof { .. } => Fault::Proof,
+            ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
+            ErrorKind::Bug(_) => Fault::Bug,
+        }
+    }
+
+    /// Returns an error about a part of an image.
+    #[must_use]
+    pub fn image(place: Place, problem: ImageProblem) -> Self {
+        ErrorKind::Image { place, problem }.into()
+    }
+
+    /// Returns an error about a tool.
+    #[must_use]
+    pub fn tool(tool: &'static str, problem: ToolProblem) -> Self {
+        ErrorKind::Tool { tool, problem }.into()
+    }
+
+    /// Returns a closure for `map_err` on calls of the operating system.
+    pub fn io<E: Into<std::io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
+        move |source| ErrorKind::Io { action, path: path.as_ref().to_owned(), source: source.into() }.into()
+    }
+}
+
+impl From<ErrorKind> for Error {
+    fn from(kind: ErrorKind) -> Self {
+        Self(Box::new(kind))
+    }
+}
+
+/// A path of this machine, escaped: the caller chose it, but a directory may hold any bytes.
+pub(crate) struct ShownPath<'a>(pub &'a Path);
+
+impl fmt::Display for ShownPath<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use std::os::unix::ffi::OsStrExt;
+        write!(f, "{}", crate::path::Escaped(self.0.as_os_str().as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,16 @@
+//! Turns container images into ext4 root filesystems, without root, and proves the result.
+//!
+//! The modules stand in the order in which data flows; each imports what stands before it, and the ground floor.
+//! The library never prints and never reads the environment.
+
+pub mod cancel;
+pub mod digest;
+pub mod error;
+pub mod limits;
+pub mod path;
+pub mod time;
+
+pub use cancel::{Cancel, Signal};
+pub use digest::Digest;
+pub use error::{Error, ErrorKind, Fault, Result};
+pub use limits::Limits;

@@ -1,0 +1,3 @@
+//! The program `planish`.
+
+fn main() {}

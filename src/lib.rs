@@ -7,8 +7,12 @@ pub mod cancel;
 pub mod digest;
 pub mod error;
 pub mod limits;
+pub mod note;
 pub mod path;
 pub mod time;
+
+pub mod layer;
+pub mod tree;
 
 pub use cancel::{Cancel, Signal};
 pub use digest::Digest;

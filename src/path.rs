@@ -147,9 +147,18 @@ impl ImagePath {
         })
     }
 
+    /// Returns the names of all directories above the last name, from the root downwards.
+    pub fn parents(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
+        let parent = self.split_last().map_or(&[][..], |(parent, _)| parent);
+        parent.split(|&b| b == b'/').filter(|name| !name.is_empty())
+    }
+
     /// Returns the path `name` below the directory `parent`, both already clean.
     #[must_use]
     pub fn join(parent: &[u8], name: &[u8]) -> Self {
+        if name.is_empty() {
+            return Self(parent.into());
+        }
         if parent.is_empty() {
             return Self(name.into());
         }

@@ -178,6 +178,8 @@ pub enum ImageProblem {
     XattrNameUnsupported(String),
     #[error("has the xattr {name}, which is no POSIX ACL: {detail}")]
     Acl { name: &'static str, detail: &'static str },
+    #[error("is one inode more than planish can count")]
+    TooManyInodes,
     #[error("is not a directory, and ext4 needs one of this name")]
     LostAndFound,
 }

@@ -9,7 +9,9 @@ pub mod error;
 pub mod limits;
 pub mod note;
 pub mod path;
+pub mod program;
 pub mod time;
+pub mod work;
 
 pub mod layer;
 pub mod tree;

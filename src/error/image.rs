@@ -177,7 +177,7 @@ pub enum ImageProblem {
     #[error("has the xattr {0}, whose name only the direct engine could write")]
     XattrNameUnsupported(String),
     #[error("has the xattr {name}, which is no POSIX ACL: {detail}")]
-    Acl { name: &'static str, detail: &'static str },
+    Acl { name: &'static str, detail: String },
     #[error("is one inode more than planish can count")]
     TooManyInodes,
     #[error("is not a directory, and ext4 needs one of this name")]

@@ -4,7 +4,7 @@
 //! directory is looked up where the marker stands, its effect waits for the end of the layer.
 
 use super::resolve::{Missing, ResolveFault};
-use super::{Child, Directory, Inode, InodeId, LayerId, Node, Tree};
+use super::{Child, Inode, InodeId, LayerId, Node, Tree};
 use crate::error::ImageProblem;
 use crate::layer::entry::{Action, Body, Change, Device, DeviceKind, Entry, Metadata};
 use crate::layer::whiteout::Whiteout;
@@ -156,7 +156,7 @@ impl Tree {
                     self.inodes[stays.inode.index()].metadata = metadata;
                     return Ok(stays.inode);
                 }
-                Node::Directory(Box::new(Directory::default()))
+                Node::Directory(Box::default())
             }
             Body::File(content) => Node::File(content),
             Body::Symlink(target) => Node::Symlink(target),

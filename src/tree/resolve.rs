@@ -1,6 +1,6 @@
 //! Finds the directory that a path's parents lead to, through symlinks, as in a chroot.
 
-use super::{Child, Directory, InodeId, LayerId, Node, Tree};
+use super::{Child, InodeId, LayerId, Node, Tree};
 use crate::layer::entry::Metadata;
 use crate::path::NAME_MAX;
 
@@ -88,7 +88,7 @@ impl Tree {
 
     fn make_implied(&mut self, parent: InodeId, name: &[u8], layer: LayerId) -> Option<InodeId> {
         let metadata = Metadata::implied(self.implied_mtime);
-        let inode = self.add_inode(metadata, Node::Directory(Box::new(Directory::default())))?;
+        let inode = self.add_inode(metadata, Node::Directory(Box::default()))?;
         self.set_child(parent, name, Child { inode, layer, implied: true, bookkeeping: false });
         Some(inode)
     }

@@ -1,0 +1,125 @@
+//! What makes two filesystems of the same image the same bytes: UUID, hash seed and clock.
+
+use std::fmt;
+
+use crate::digest::{Algorithm, Digest, Hasher};
+
+/// The values of a filesystem that others draw from chance and the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The filesystem's UUID.
+    pub uuid: Uuid,
+    /// The seed of its directory hashes, in the form of a UUID.
+    pub hash_seed: Uuid,
+    /// The time of its making, in seconds since 1970.
+    pub clock: Clock,
+}
+
+impl Identity {
+    /// Derives an identity from the digest of the image's config, which registry, layout, archive and recompressed
+    /// layers share, and from the options that change bytes, each as `name=value`.
+    #[must_use]
+    pub fn derive(config: &Digest, options: &[String], clock: Clock) -> Self {
+        let uuid = |purpose: &str| {
+            let mut hasher = Hasher::new(Algorithm::Sha256);
+            for part in ["planish", purpose, &config.to_string(), &clock.seconds().to_string()] {
+                hasher.update(part.as_bytes());
+                hasher.update(&[0]);
+            }
+            for option in options {
+                hasher.update(option.as_bytes());
+                hasher.update(&[0]);
+            }
+            Uuid::of(&hasher.finish())
+        };
+        Self { uuid: uuid("uuid"), hash_seed: uuid("hash seed"), clock }
+    }
+}
+
+/// A UUID of version 8 (RFC 9562: made in a way of our own).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Uuid([u8; 16]);
+
+impl Uuid {
+    fn of(digest: &Digest) -> Self {
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(digest.hex().as_bytes().chunks(2)) {
+            let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok()).unwrap_or(0);
+            *byte = digit(pair[0]) << 4 | digit(pair[1]);
+        }
+        bytes[6] = bytes[6] & 0x0f | 0x80;
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        Self(bytes)
+    }
+
+    /// Returns the sixteen bytes.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl fmt::Display for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, byte) in self.0.iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Uuid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The time that the tools are told, in seconds since 1970: 1 to 2^31-1.
+///
+/// They take 0 for the real time, and `mke2fs` 1.47.0 writes 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Clock(u32);
+
+impl Clock {
+    /// Returns the nearest clock that the tools take.
+    #[must_use]
+    pub fn nearest(seconds: i64) -> Self {
+        Self(u32::try_from(seconds.clamp(1, (1 << 31) - 1)).unwrap_or(1))
+    }
+
+    /// Returns the seconds since 1970.
+    #[must_use]
+    pub fn seconds(self) -> u32 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_follow_config_options_and_clock_alone() {
+        let config = Digest::of(Algorithm::Sha256, b"config");
+        let derive = |config: &Digest, option: &str, clock| Identity::derive(config, &[option.into()], Clock(clock));
+        let first = derive(&config, "free=1", 1);
+        assert_eq!(first, derive(&config, "free=1", 1));
+        assert_ne!(first.uuid, first.hash_seed);
+        assert_ne!(first.uuid, derive(&config, "free=2", 1).uuid);
+        assert_ne!(first.uuid, derive(&config, "free=1", 2).uuid);
+        assert_ne!(first.uuid, derive(&Digest::of(Algorithm::Sha256, b"other"), "free=1", 1).uuid);
+        let text = first.uuid.to_string();
+        assert_eq!((text.len(), &text[14..15]), (36, "8"));
+    }
+
+    #[test]
+    fn a_clock_that_the_tools_would_ignore_is_moved() {
+        assert_eq!(Clock::nearest(0).seconds(), 1);
+        assert_eq!(Clock::nearest(-5).seconds(), 1);
+        assert_eq!(Clock::nearest(1_700_000_000).seconds(), 1_700_000_000);
+        assert_eq!(Clock::nearest(1 << 40).seconds(), 2_147_483_647);
+    }
+}

@@ -6,6 +6,7 @@
 pub mod cancel;
 pub mod digest;
 pub mod error;
+pub mod ext4;
 pub mod limits;
 pub mod note;
 pub mod path;

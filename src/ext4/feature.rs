@@ -1,0 +1,115 @@
+//! The feature sets of a superblock, and which of them this reader knows.
+
+use std::fmt;
+
+use super::error::ReadError;
+
+/// The three feature sets, as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Features {
+    /// Features that a reader may ignore.
+    pub compat: u32,
+    /// Features without which nothing can be read.
+    pub incompat: u32,
+    /// Features that only a writer must know.
+    pub ro_compat: u32,
+}
+
+const FILETYPE: u32 = 0x2;
+const RECOVER: u32 = 0x4;
+const JOURNAL_DEV: u32 = 0x8;
+const META_BG: u32 = 0x10;
+const EXTENTS: u32 = 0x40;
+const IS_64BIT: u32 = 0x80;
+const MMP: u32 = 0x100;
+const FLEX_BG: u32 = 0x200;
+const EA_INODE: u32 = 0x400;
+const CSUM_SEED: u32 = 0x2000;
+const LARGEDIR: u32 = 0x4000;
+const INLINE_DATA: u32 = 0x8000;
+const CASEFOLD: u32 = 0x2_0000;
+
+const READABLE: u32 =
+    FILETYPE | META_BG | EXTENTS | IS_64BIT | MMP | FLEX_BG | EA_INODE | CSUM_SEED | LARGEDIR | INLINE_DATA | CASEFOLD;
+
+/// The names that e2fsprogs gives to features that are not read here.
+const UNREADABLE: [(u32, &str); 3] = [(0x1, "compression"), (0x1000, "dirdata"), (0x1_0000, "encrypt")];
+
+impl Features {
+    /// Returns whether directory records hold the file type.
+    #[must_use]
+    pub fn filetype(self) -> bool {
+        self.incompat & FILETYPE != 0
+    }
+
+    /// Returns whether metadata blocks, those of directories too, end in or hold a crc32c.
+    #[must_use]
+    pub fn metadata_csum(self) -> bool {
+        self.ro_compat & 0x400 != 0
+    }
+
+    /// Returns whether the seed of those checksums is stored instead of derived from the UUID.
+    #[must_use]
+    pub fn metadata_csum_seed(self) -> bool {
+        self.incompat & CSUM_SEED != 0
+    }
+
+    pub(super) fn meta_bg(self) -> bool {
+        self.incompat & META_BG != 0
+    }
+
+    pub(super) fn is_64bit(self) -> bool {
+        self.incompat & IS_64BIT != 0
+    }
+
+    pub(super) fn largedir(self) -> bool {
+        self.incompat & LARGEDIR != 0
+    }
+
+    pub(super) fn sparse_super(self) -> bool {
+        self.ro_compat & 0x1 != 0
+    }
+
+    pub(super) fn sparse_super2(self) -> bool {
+        self.compat & 0x200 != 0
+    }
+
+    pub(super) fn huge_file(self) -> bool {
+        self.ro_compat & 0x8 != 0
+    }
+
+    pub(super) fn check_readable(self) -> Result<(), ReadError> {
+        if self.incompat & JOURNAL_DEV != 0 {
+            return Err(ReadError::JournalDevice);
+        }
+        if self.incompat & RECOVER != 0 {
+            return Err(ReadError::NeedsRecovery);
+        }
+        match self.incompat & !READABLE {
+            0 => Ok(()),
+            bits => Err(ReadError::UnknownFeatures(UnknownFeatures(bits))),
+        }
+    }
+}
+
+/// Bits of the incompatible feature set that this reader does not know, shown by name where they have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownFeatures(pub u32);
+
+impl fmt::Display for UnknownFeatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        let mut separator = "";
+        for (bit, name) in UNREADABLE {
+            if rest & bit != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = ", ";
+                rest &= !bit;
+            }
+        }
+        if rest != 0 {
+            write!(f, "{separator}incompat bits {rest:#x}")?;
+        }
+        Ok(())
+    }
+}

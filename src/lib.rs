@@ -3,6 +3,7 @@
 //! The modules stand in the order in which data flows; each imports what stands before it, and the ground floor.
 //! The library never prints and never reads the environment.
 
+// The ground floor.
 pub mod cancel;
 pub mod digest;
 pub mod error;
@@ -11,11 +12,19 @@ pub mod limits;
 pub mod note;
 pub mod path;
 pub mod program;
+pub mod progress;
 pub mod time;
 pub mod work;
 
+// The line.
 pub mod layer;
 pub mod tree;
+pub mod plan;
+pub mod stage;
+pub mod mkfs;
+pub mod debugfs;
+pub mod verify;
+pub mod publish;
 
 pub use cancel::{Cancel, Signal};
 pub use digest::Digest;

@@ -59,11 +59,8 @@ pub fn format<'a>(
 }
 
 fn arguments(staged: &Staged, plan: &Plan, image: &Path) -> Vec<OsString> {
-    let features = if plan.geometry.journal_blocks == 0 {
-        FEATURES.replace("has_journal,", "")
-    } else {
-        FEATURES.to_owned()
-    };
+    let features =
+        if plan.geometry.journal_blocks == 0 { FEATURES.replace("has_journal,", "") } else { FEATURES.to_owned() };
     let mut extended = format!("root_owner=0:0,hash_seed={},lazy_itable_init=1,nodiscard", plan.identity.hash_seed);
     if !plan.stages_xattrs {
         // Else what the staging filesystem itself adds (labels, default ACLs) would be copied too.
@@ -78,7 +75,7 @@ fn arguments(staged: &Staged, plan: &Plan, image: &Path) -> Vec<OsString> {
     option("-U", plan.identity.uuid.to_string());
     option("-E", extended);
     if plan.geometry.journal_blocks != 0 {
-        option("-J", format!("size={}", plan.geometry.journal_blocks * BLOCK_SIZE >> 20));
+        option("-J", format!("size={}", (plan.geometry.journal_blocks * BLOCK_SIZE) >> 20));
     }
     arguments.extend(["-d".into(), staged.directory().into(), image.into(), plan.geometry.blocks.to_string().into()]);
     arguments

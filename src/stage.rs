@@ -104,10 +104,7 @@ impl Stager<'_> {
             Err(Failure::Stop(error)) => return Err(error),
             Err(Failure::System(source)) => source,
         };
-        if source.kind() == std::io::ErrorKind::StorageFull || source.kind() == std::io::ErrorKind::QuotaExceeded {
-            return Err(ErrorKind::NoSpace { path: self.path.to_owned(), written: self.written }.into());
-        }
-        Err(Error::io("write to", self.path)(source))
+        Err(Error::write(self.path, self.written, source))
     }
 
     /// Opens the directory that holds a name; siblings come together, so it is mostly open already.

@@ -8,9 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
+use rustix::io::Errno;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, OutputProblem, Result};
 
 const DIRECTORY_PREFIX: &str = "planish-work-";
 const FILE_MARK: &str = ".planish-";
@@ -131,24 +132,20 @@ impl Unfinished {
         self.file.sync_all().map_err(Error::io("sync", &self.path))
     }
 
-    /// Gives the file its final name in one step, replacing what has it.
+    /// Gives the file its final name in one step; `flags` say what becomes of a file that has it.
     ///
     /// # Errors
     ///
-    /// The rename fails; the file is removed.
-    pub fn rename(mut self, target: &Path) -> Result<()> {
-        std::fs::rename(&self.path, target).map_err(Error::io("rename to", target))?;
-        self.published = true;
+    /// Something has the name and must not be replaced; the rename fails. The file is removed.
+    pub fn rename(mut self, target: &Path, flags: RenameFlags) -> Result<()> {
+        match rustix::fs::renameat_with(CWD, &self.path, CWD, target, flags) {
+            Ok(()) => self.published = true,
+            Err(Errno::EXIST) => {
+                return Err(ErrorKind::Output { path: target.to_owned(), problem: OutputProblem::Exists }.into());
+            }
+            Err(error) => return Err(Error::io("rename to", target)(error)),
+        }
         Ok(())
-    }
-
-    /// Gives the file its final name in one step, unless something has it.
-    ///
-    /// # Errors
-    ///
-    /// Something has the name ([`std::io::ErrorKind::AlreadyExists`]), or the link fails; the file is removed.
-    pub fn link(self, target: &Path) -> std::io::Result<()> {
-        std::fs::hard_link(&self.path, target)
     }
 }
 
@@ -239,10 +236,10 @@ mod tests {
         let target = parent.path().join("out");
         drop(Unfinished::beside(&target).unwrap());
         assert_eq!(names(parent.path()), [""; 0]);
-        Unfinished::beside(&target).unwrap().link(&target).unwrap();
-        let second = Unfinished::beside(&target).unwrap().link(&target).unwrap_err();
-        assert_eq!(second.kind(), std::io::ErrorKind::AlreadyExists);
-        Unfinished::beside(&target).unwrap().rename(&target).unwrap();
+        Unfinished::beside(&target).unwrap().rename(&target, RenameFlags::NOREPLACE).unwrap();
+        let second = Unfinished::beside(&target).unwrap().rename(&target, RenameFlags::NOREPLACE).unwrap_err();
+        assert!(second.to_string().ends_with("out: exists already"));
+        Unfinished::beside(&target).unwrap().rename(&target, RenameFlags::empty()).unwrap();
         assert_eq!(names(parent.path()), ["out"]);
     }
 }

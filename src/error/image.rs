@@ -192,3 +192,9 @@ fn path_fault(fault: &PathFault) -> String {
         PathFault::LongPath(n) => format!("has a path of {n} bytes, Linux allows 4095"),
     }
 }
+
+impl From<PathFault> for ImageProblem {
+    fn from(fault: PathFault) -> Self {
+        Self::Path(fault)
+    }
+}

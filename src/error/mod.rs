@@ -200,6 +200,17 @@ impl Error {
         ErrorKind::Tool { tool, problem }.into()
     }
 
+    /// Returns the error of a failed write below `directory`, after `written` bytes: a full disk is told from the rest.
+    #[must_use]
+    pub fn write(directory: &Path, written: u64, source: std::io::Error) -> Self {
+        match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                ErrorKind::NoSpace { path: directory.to_owned(), written }.into()
+            }
+            _ => Self::io("write to", directory)(source),
+        }
+    }
+
     /// Returns a closure for `map_err` on calls of the operating system.
     pub fn io<E: Into<std::io::Error>>(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(E) -> Self {
         move |source| ErrorKind::Io { action, path: path.as_ref().to_owned(), source: source.into() }.into()

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::whiteout::Whiteout;
+pub use crate::tar::{Extent, Xattr};
 use crate::path::ImagePath;
 use crate::time::Timestamp;
 
@@ -48,7 +49,7 @@ pub struct Metadata {
     pub gid: u32,
     /// Modification time, within what ext4 holds.
     pub mtime: Timestamp,
-    /// Extended attributes, sorted by name.
+    /// Extended attributes, sorted by name; POSIX ACLs have the kernel's form (version 2).
     pub xattrs: Box<[Xattr]>,
 }
 
@@ -58,15 +59,6 @@ impl Metadata {
     pub fn implied(mtime: Timestamp) -> Self {
         Self { mode: 0o755, uid: 0, gid: 0, mtime, xattrs: Box::default() }
     }
-}
-
-/// An extended attribute; POSIX ACLs have the kernel's form (version 2).
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Xattr {
-    /// The full name with its namespace.
-    pub name: Box<[u8]>,
-    /// The value, any bytes, often binary.
-    pub value: Box<[u8]>,
 }
 
 /// What an entry makes.
@@ -111,16 +103,7 @@ pub enum DeviceKind {
 pub struct Content {
     stored: Bytes,
     size: u64,
-    map: Option<Box<[Piece]>>,
-}
-
-/// A run of stored bytes of a sparse file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece {
-    /// Where the run begins in the file.
-    pub offset: u64,
-    /// How many bytes it has.
-    pub len: u64,
+    map: Option<Box<[Extent]>>,
 }
 
 impl Content {
@@ -134,7 +117,7 @@ impl Content {
     ///
     /// The pieces are sorted, do not overlap, end before `size`, and add up to the stored bytes.
     #[must_use]
-    pub fn sparse(stored: Bytes, size: u64, pieces: Box<[Piece]>) -> Self {
+    pub fn sparse(stored: Bytes, size: u64, pieces: Box<[Extent]>) -> Self {
         debug_assert_eq!(pieces.iter().map(|p| p.len).sum::<u64>(), stored.len() as u64);
         Self { stored, size, map: Some(pieces) }
     }
@@ -153,7 +136,7 @@ impl Content {
 
     /// Returns the stored runs in order: where each begins in the file, and its bytes. What lies between is zero.
     pub fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let dense = self.map.is_none().then_some(Piece { offset: 0, len: self.stored_len() });
+        let dense = self.map.is_none().then_some(Extent { offset: 0, len: self.stored_len() });
         let pieces = self.map.as_deref().unwrap_or_default().iter().copied().chain(dense);
         let mut rest: &[u8] = &self.stored;
         pieces.filter_map(move |piece| {
@@ -179,7 +162,7 @@ mod tests {
         let runs = |content: &Content| content.runs().map(|(at, bytes)| (at, bytes.to_vec())).collect::<Vec<_>>();
         assert_eq!(runs(&Content::dense(Bytes::from_static(b"abc"))), [(0, b"abc".to_vec())]);
         assert_eq!(runs(&Content::dense(Bytes::new())), []);
-        let pieces = [Piece { offset: 0, len: 2 }, Piece { offset: 9, len: 0 }, Piece { offset: 10, len: 1 }];
+        let pieces = [Extent { offset: 0, len: 2 }, Extent { offset: 9, len: 0 }, Extent { offset: 10, len: 1 }];
         let sparse = Content::sparse(Bytes::from_static(b"abc"), 20, pieces.into());
         assert_eq!(runs(&sparse), [(0, b"ab".to_vec()), (10, b"c".to_vec())]);
         assert_eq!(sparse.size(), 20);

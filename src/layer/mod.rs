@@ -2,5 +2,10 @@
 //!
 //! Knows nothing about other layers or about ext4.
 
+mod convert;
+mod decode;
 pub mod entry;
 pub mod whiteout;
+
+pub use convert::Changes;
+pub use decode::{Budget, Layer, decode};

@@ -91,7 +91,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::layer::entry::Piece;
+    use crate::layer::entry::Extent;
 
     fn dense(bytes: Vec<u8>) -> Content {
         Content::dense(Bytes::from(bytes))
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn pieces_that_share_a_block_count_it_once() {
-        let piece = |offset, len| Piece { offset, len };
+        let piece = |offset, len| Extent { offset, len };
         let stored = Bytes::from(vec![7; 4100]);
         let content = Content::sparse(stored, 1 << 30, [piece(0, 1), piece(100, 1), piece(4095, 4098)].into());
         assert_eq!(data_blocks(&content).collect::<Vec<_>>(), [0, 1, 2]);

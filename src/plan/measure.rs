@@ -1,15 +1,18 @@
 //! Walks a tree once, in the order of inode numbers, and finds what ext4 needs for it and what it refuses.
 
+use super::Census;
 use super::blocks::{self, FAST_SYMLINK_MAX};
 use super::xattr;
-use super::{Census, InodeNumber};
 use crate::error::{Error, ErrorKind, Found, ImageProblem, Place, Result};
+use crate::ext4::InodeNumber;
 use crate::limits::{Limit, Limits};
 use crate::path::{ImagePath, PATH_MAX, PathFault};
 use crate::tree::{Directory, InodeId, Node, Tree, Visit};
 
 /// The most names that ext4 gives one inode.
 const LINKS_MAX: u32 = 65_000;
+/// The largest file with blocks of 4 KiB.
+const FILE_BYTES_MAX: u64 = (1 << 44) - 4096;
 const SUBDIRECTORIES_MAX: u64 = 64_998;
 /// Blocks that mkfs gives `lost+found`, and a new directory.
 const LOST_FOUND_BLOCKS: u64 = 4;
@@ -36,7 +39,7 @@ pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
     if tree.get(LOST_FOUND).is_none() {
         measured.census.blocks += LOST_FOUND_BLOCKS;
     }
-    let mut next = InodeNumber::LOST_FOUND.0 + 1;
+    let mut next = super::LOST_FOUND + 1;
     for visit in tree.walk() {
         let refuse = |problem| Error::image(Place::Path(visit.path.clone()), problem);
         if visit.path.len() > PATH_MAX {
@@ -55,10 +58,13 @@ pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
             continue;
         }
         measured.numbers[index] = match &*visit.path {
-            b"" => InodeNumber::ROOT.0,
-            LOST_FOUND if tree.directory(visit.inode).is_some() => InodeNumber::LOST_FOUND.0,
+            b"" => InodeNumber::ROOT.get(),
+            LOST_FOUND if tree.directory(visit.inode).is_some() => super::LOST_FOUND,
             LOST_FOUND => return Err(refuse(ImageProblem::LostAndFound)),
-            _ => std::mem::replace(&mut next, next + 1),
+            _ => {
+                next += 1;
+                next - 1
+            }
         };
         measured.census.inodes += 1;
         count(&mut measured, tree, &visit, limits)?;
@@ -83,6 +89,10 @@ fn count(measured: &mut Measured, tree: &Tree, visit: &Visit, limits: &Limits) -
             can_stage = visit.inode != InodeId::ROOT;
         }
         Node::File(content) => {
+            if content.size() > FILE_BYTES_MAX {
+                let problem = ImageProblem::OutOfRange { what: "size", value: content.size(), max: FILE_BYTES_MAX };
+                return Err(Error::image(Place::Path(visit.path.clone()), problem));
+            }
             census.files += 1;
             census.bytes += content.size();
             census.blocks += blocks::of_file(content);

@@ -7,8 +7,6 @@ pub mod blocks;
 pub mod geometry;
 pub mod identity;
 mod measure;
-#[cfg(test)]
-mod tests;
 pub mod xattr;
 
 use serde::Serialize;
@@ -18,21 +16,11 @@ pub use identity::{Clock, Identity, Uuid};
 
 use crate::digest::Digest;
 use crate::error::{ErrorKind, Result};
+use crate::ext4::InodeNumber;
 use crate::layer::entry::Device;
 use crate::limits::Limits;
 use crate::tree::{InodeId, Node, Tree};
 use geometry::{BLOCK_SIZE, RESERVED_INODES};
-
-/// The number of an inode in the filesystem.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InodeNumber(pub u32);
-
-impl InodeNumber {
-    /// The root directory.
-    pub const ROOT: Self = Self(2);
-    /// `lost+found`.
-    pub const LOST_FOUND: Self = Self(11);
-}
 
 /// What the caller may choose about the filesystem.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +60,9 @@ impl Headroom {
 
 /// Inodes that stay free, in hundredths of those in use.
 const FREE_INODES_PERCENT: u64 = 20;
+
+/// The inode number of `lost+found`; those of the tree follow.
+const LOST_FOUND: u32 = 11;
 
 /// What the filesystem will be.
 #[derive(Debug)]
@@ -138,7 +129,13 @@ impl Plan {
     /// # Errors
     ///
     /// The tree holds what ext4 cannot; a directory is over its limit; the tree does not fit the size asked for.
-    pub fn new(tree: &Tree, config: &Digest, created: Option<i64>, options: &PlanOptions, limits: &Limits) -> Result<Self> {
+    pub fn new(
+        tree: &Tree,
+        config: &Digest,
+        created: Option<i64>,
+        options: &PlanOptions,
+        limits: &Limits,
+    ) -> Result<Self> {
         let measured = measure::measure(tree, limits)?;
         let clock = Clock::nearest(options.clock.or(created).unwrap_or(1));
         let wanted = measured.census.inodes + measured.census.inodes * FREE_INODES_PERCENT / 100 + RESERVED_INODES;
@@ -164,7 +161,13 @@ impl Plan {
     /// Returns the number that mkfs gives an inode; `None` for one that no name leads to.
     #[must_use]
     pub fn number(&self, id: InodeId) -> Option<InodeNumber> {
-        self.numbers.get(id.index()).filter(|n| **n != 0).map(|n| InodeNumber(*n))
+        self.numbers.get(id.index()).filter(|n| **n != 0).map(|n| InodeNumber::new(*n))
+    }
+
+    /// Returns the number of `lost+found`, which every filesystem has.
+    #[must_use]
+    pub fn lost_found(&self) -> InodeNumber {
+        InodeNumber::new(LOST_FOUND)
     }
 
     /// Returns how many names lead to an inode.

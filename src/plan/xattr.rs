@@ -64,8 +64,8 @@ fn size(xattr: &Xattr, can_stage: bool) -> Result<usize, ImageProblem> {
     let shown = || Quoted(&xattr.name).to_string();
     for (name, known) in [("system.posix_acl_access", ACCESS_ACL), ("system.posix_acl_default", DEFAULT_ACL)] {
         if *xattr.name == *known {
-            let stored = acl::to_stored(&xattr.value)
-                .map_err(|fault| ImageProblem::Acl { name, detail: fault.to_string() })?;
+            let stored =
+                acl::to_stored(&xattr.value).map_err(|fault| ImageProblem::Acl { name, detail: fault.to_string() })?;
             return Ok(ENTRY_HEADER + round(stored.len()));
         }
     }

@@ -1,0 +1,186 @@
+//! The main job, end to end: an image becomes a filesystem that is proven to equal it.
+
+mod clock;
+mod flatten;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::cancel::Cancel;
+use crate::debugfs;
+use crate::error::{Error, ErrorKind, Result, ShownPath, ToolProblem};
+use crate::ext4::Filesystem;
+use crate::limits::Limits;
+use crate::mkfs;
+use crate::note::Note;
+use crate::plan::geometry::BLOCK_SIZE;
+use crate::plan::{Plan, PlanOptions};
+use crate::program::Tools;
+use crate::progress::{Progress, Stage};
+use crate::publish::Output;
+use crate::report::{FilesystemReport, NoteReport, Report, Verified};
+use crate::source::{self, OpenOptions, Platform, SourceName};
+use crate::stage;
+use crate::tree::Tree;
+use crate::verify;
+use crate::work::{Unfinished, WorkDir};
+
+use clock::Clocked;
+use flatten::{Flattened, flatten};
+
+/// What the caller may choose about a build.
+#[derive(Debug, Clone)]
+pub struct BuildOptions {
+    /// The platform to take; `None`: Linux on this machine's architecture.
+    pub platform: Option<Platform>,
+    /// The filesystem's size, free space and clock.
+    pub plan: PlanOptions,
+    /// The mtime of directories that no layer describes.
+    pub implied_mtime: i64,
+    /// Where layers and the tree are kept while working; `None`: beside the output.
+    pub work_dir: Option<PathBuf>,
+    /// Whether an output that exists is replaced.
+    pub force: bool,
+    /// Whether a loss is an error.
+    pub strict: bool,
+    /// Whether the result is read back and compared.
+    pub verify: bool,
+    /// Whether SELinux labels are kept.
+    pub keep_selinux: bool,
+    /// How many layers are decoded, and files compared, at a time.
+    pub jobs: usize,
+    /// The bounds within which an image is taken.
+    pub limits: Limits,
+    /// Where programs are looked for first, as `PATH` spells it.
+    pub search_path: OsString,
+}
+
+/// Builds the filesystem of an image at `output`.
+///
+/// # Errors
+///
+/// Whatever goes wrong; then nothing is at `output` that was not there before.
+pub fn build(
+    name: &SourceName,
+    output: &Path,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Report> {
+    let mut clocked = Clocked::new(progress);
+    let output = Output::check(output, options.force, &name.local_paths())?;
+    let tools = Tools::find(&options.search_path, cancel)?;
+    let work = WorkDir::create(options.work_dir.as_deref().unwrap_or(output.directory()))?;
+    let unfinished = Unfinished::beside(output.path())?;
+
+    let image = clocked.run(Stage::Open, None, || {
+        let options = OpenOptions {
+            platform: options.platform.clone(),
+            limits: options.limits.clone(),
+            work_dir: work.path().to_owned(),
+            cancel: cancel.clone(),
+        };
+        source::open(name, &options)
+    })?;
+    let compressed = image.layers.iter().map(|layer| crate::read_at::ReadAt::size(&layer.data)).sum();
+    let Flattened { tree, layers, mut notes } =
+        clocked.run(Stage::Layers, Some(compressed), || flatten(&image, &work, options, progress, cancel))?;
+    notes.extend(image.notes.iter().cloned());
+    if options.strict {
+        refuse_losses(&notes)?;
+    }
+    let created = image.created.map(|time| time.seconds);
+    let plan = clocked.run(Stage::Plan, None, || {
+        Plan::new(&tree, &image.config_digest, created, &options.plan, &options.limits)
+    })?;
+    let staged = clocked.run(Stage::Stage, Some(plan.census.names), || {
+        stage::stage(&tree, &plan, &work, progress, cancel)
+    })?;
+    let formatted = clocked.run(Stage::Mkfs, None, || {
+        let formatted = mkfs::format(&staged, &plan, unfinished.path(), &tools, &work, cancel)?;
+        staged.remove()?;
+        Ok(formatted)
+    })?;
+    clocked.run(Stage::Debugfs, None, || debugfs::patch(formatted, &tree, &plan, &tools, &work, cancel))?;
+    let verified = if options.verify {
+        Some(prove(&unfinished, &tree, &plan, &tools, &work, options.jobs, &mut clocked, cancel)?)
+    } else {
+        None
+    };
+    let filesystem = describe(&unfinished, &output, &plan)?;
+    cancel.check()?;
+    clocked.run(Stage::Publish, None, || output.publish(unfinished))?;
+    Ok(Report {
+        planish: env!("CARGO_PKG_VERSION"),
+        e2fsprogs: tools.version,
+        source: image.source,
+        manifest_digest: image.manifest_digest,
+        config_digest: image.config_digest,
+        platform: image.platform.to_string(),
+        entries: layers.iter().map(|layer| layer.entries).sum(),
+        whiteouts: layers.iter().map(|layer| layer.whiteouts).sum(),
+        layers,
+        tree: plan.census,
+        filesystem,
+        verified,
+        notes: notes.iter().map(NoteReport::of).collect(),
+        seconds: clocked.seconds(),
+    })
+}
+
+fn refuse_losses(notes: &[Note]) -> Result<()> {
+    let losses: Vec<&Note> = notes.iter().filter(|note| note.kind.is_loss()).collect();
+    match losses.first() {
+        None => Ok(()),
+        Some(first) => Err(ErrorKind::Strict { count: losses.len() as u64, first: first.to_string() }.into()),
+    }
+}
+
+/// Reads the filesystem back and requires it to equal the tree, then asks e2fsck.
+#[expect(clippy::too_many_arguments, reason = "one call, and each is another thing")]
+fn prove(
+    unfinished: &Unfinished,
+    tree: &Tree,
+    plan: &Plan,
+    tools: &Tools,
+    work: &WorkDir,
+    jobs: usize,
+    clocked: &mut Clocked<'_>,
+    cancel: &Cancel,
+) -> Result<Verified> {
+    let progress = clocked.progress();
+    let compared = clocked.run(Stage::Verify, Some(plan.census.inodes), || {
+        let filesystem = Filesystem::open(unfinished.file()).map_err(unreadable)?;
+        verify::compare(&filesystem, tree, jobs, progress, cancel)
+    })?;
+    if let Some(first) = compared.mismatches.kept().first() {
+        let count = compared.mismatches.count();
+        return Err(ErrorKind::Proof { count, first: first.to_string() }.into());
+    }
+    clocked.run(Stage::Fsck, None, || verify::fsck(unfinished.path(), tools, work, cancel))?;
+    let verify::Comparison { names, inodes, xattrs, bytes, .. } = compared;
+    Ok(Verified { names, inodes, xattrs, bytes, fsck: "e2fsck -fn" })
+}
+
+fn unreadable(fault: crate::ext4::ReadError) -> Error {
+    Error::tool("debugfs", ToolProblem::Unreadable(fault.to_string()))
+}
+
+fn describe(unfinished: &Unfinished, output: &Output, plan: &Plan) -> Result<FilesystemReport> {
+    let filesystem = Filesystem::open(unfinished.file()).map_err(unreadable)?;
+    let superblock = filesystem.superblock();
+    let block_bytes = u64::from(superblock.block_size);
+    Ok(FilesystemReport {
+        path: ShownPath(output.path()).to_string(),
+        bytes: plan.file_bytes,
+        block_bytes,
+        blocks: superblock.block_count,
+        free_blocks: superblock.free_blocks,
+        free_bytes: superblock.free_blocks * block_bytes,
+        inodes: superblock.inode_count.into(),
+        free_inodes: superblock.free_inodes.into(),
+        journal_bytes: plan.geometry.journal_blocks * BLOCK_SIZE,
+        uuid: plan.identity.uuid.to_string(),
+        clock: plan.identity.clock.seconds(),
+    })
+}

@@ -1,0 +1,133 @@
+//! Decodes layers in parallel and applies them strictly in order.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
+
+use super::BuildOptions;
+use crate::cancel::Cancel;
+use crate::error::{EntryPlace, Error, ErrorKind, Place, Result};
+use crate::layer::{Budget, Layer, decode};
+use crate::note::{Note, NoteKind};
+use crate::progress::Progress;
+use crate::report::LayerReport;
+use crate::source::{Image, LayerBlob};
+use crate::time::Timestamp;
+use crate::tree::{ApplyFault, LayerId, Tree};
+use crate::work::WorkDir;
+
+/// A flattened image.
+pub(super) struct Flattened {
+    pub tree: Tree,
+    pub layers: Vec<LayerReport>,
+    pub notes: Vec<Note>,
+}
+
+/// Flattens an image. Workers take the next layer that nobody has; each is applied when those below it are.
+pub(super) fn flatten(
+    image: &Image,
+    work: &WorkDir,
+    options: &BuildOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Flattened> {
+    let budget = Budget::new(options.limits.clone());
+    let (senders, receivers): (Vec<_>, Vec<_>) = image.layers.iter().map(|_| mpsc::channel()).unzip();
+    // A worker owns its layer's sender, so that a receiver never waits for one that is gone.
+    let queue: Queue<'_> = Mutex::new(image.layers.iter().zip(senders).collect());
+    let decode_next = || {
+        while let Some((blob, sender)) = next_layer(&queue) {
+            // Nobody listens any more when a lower layer failed; then the queue is empty, too.
+            let _ = sender.send(decode(blob, work.path(), &budget, progress, cancel));
+        }
+    };
+    let mut flattened =
+        Flattened { tree: Tree::new(Timestamp::from_seconds(options.implied_mtime)), layers: vec![], notes: vec![] };
+    std::thread::scope(|scope| {
+        for _ in 0..options.jobs.clamp(1, image.layers.len().max(1)) {
+            scope.spawn(decode_next);
+        }
+        for ((id, blob), receiver) in (0..).zip(&image.layers).zip(receivers) {
+            let applied = match receiver.recv() {
+                Ok(decoded) => decoded.and_then(|layer| {
+                    flattened.apply(LayerId(id), blob, &layer, &budget, options.keep_selinux, cancel)
+                }),
+                Err(_) => Err(ErrorKind::Bug("a layer was not decoded").into()),
+            };
+            if applied.is_err() {
+                lock(&queue).clear();
+                return applied;
+            }
+        }
+        Ok(())
+    })?;
+    flattened.tree = flattened.tree.finish();
+    Ok(flattened)
+}
+
+type Sender = mpsc::Sender<Result<Layer>>;
+type Queue<'a> = Mutex<VecDeque<(&'a LayerBlob, Sender)>>;
+
+fn next_layer<'a>(queue: &Queue<'a>) -> Option<(&'a LayerBlob, Sender)> {
+    lock(queue).pop_front()
+}
+
+fn lock<'a, 'b>(queue: &'b Queue<'a>) -> MutexGuard<'b, VecDeque<(&'a LayerBlob, Sender)>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An error of reading a layer or of applying it.
+enum Fault {
+    Read(Error),
+    Apply(ApplyFault),
+}
+
+impl From<ApplyFault> for Fault {
+    fn from(fault: ApplyFault) -> Self {
+        Self::Apply(fault)
+    }
+}
+
+impl Flattened {
+    fn apply(
+        &mut self,
+        id: LayerId,
+        blob: &LayerBlob,
+        layer: &Layer,
+        budget: &Budget,
+        keep_selinux: bool,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let mut notes = Vec::new();
+        let changes = layer.changes(budget, keep_selinux, &mut notes).map(|change| {
+            cancel.check().map_err(Fault::Read)?;
+            change.map_err(Fault::Read)
+        });
+        let applied = self.tree.apply(id, changes).map_err(|fault| match fault {
+            Fault::Read(error) => error,
+            Fault::Apply(ApplyFault { number, path, problem }) => {
+                let entry = EntryPlace { number, name: path.as_bytes().into() };
+                Error::image(Place::Entry(layer.place.clone(), entry), problem)
+            }
+        })?;
+        if let Some(media_type) = blob.media_type.as_deref().filter(|said| !layer.compression.is_said_by(said)) {
+            notes.push(Note {
+                kind: NoteKind::MediaType,
+                layer: Some(layer.place.number),
+                path: Box::default(),
+                detail: media_type.as_bytes().into(),
+            });
+        }
+        self.notes.extend(notes);
+        self.notes.extend(applied.notes);
+        self.layers.push(LayerReport {
+            digest: blob.digest.clone(),
+            diff_id: blob.diff_id.clone(),
+            compression: layer.compression.to_string(),
+            blob_bytes: layer.blob_bytes,
+            bytes: layer.tar.len() as u64,
+            entries: applied.entries,
+            whiteouts: applied.whiteouts,
+        });
+        Ok(())
+    }
+}

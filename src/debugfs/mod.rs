@@ -1,0 +1,96 @@
+//! Gives every inode its metadata with `debugfs`, addressed by inode number.
+//!
+//! debugfs passes a line that begins with `!` to a shell, so no byte of an image ever enters a script: it holds numbers,
+//! keywords, names of our own files and the names of xattrs from a safe alphabet, and [`request`] asserts it. debugfs
+//! exits with 0 when a request fails; its stderr must hold its banner and nothing else.
+
+mod check;
+mod dirent;
+mod request;
+mod script;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, ErrorKind, Result, ToolProblem};
+use crate::ext4::{Filesystem, ReadError};
+use crate::mkfs::Formatted;
+use crate::plan::Plan;
+use crate::program::{Invocation, Tools};
+use crate::tree::Tree;
+use crate::work::WorkDir;
+
+use script::ScriptFault;
+
+const SECONDS_MAX: u64 = 3600;
+const SCRIPT_NAME: &str = "requests";
+
+/// A filesystem that should equal the tree.
+#[derive(Debug)]
+pub struct Patched<'a> {
+    /// The file.
+    pub image: &'a Path,
+    /// How many requests were made.
+    pub requests: u64,
+}
+
+/// Corrects a filesystem that mkfs made from the staged tree.
+///
+/// # Errors
+///
+/// The inodes are not numbered as planned; debugfs fails or complains; the disk is full; a stop was asked for.
+pub fn patch<'a>(
+    formatted: Formatted<'a>,
+    tree: &Tree,
+    plan: &Plan,
+    tools: &Tools,
+    work: &WorkDir,
+    cancel: &Cancel,
+) -> Result<Patched<'a>> {
+    let Formatted { image } = formatted;
+    let file = File::open(image).map_err(Error::io("open", image))?;
+    let filesystem = Filesystem::open(file).map_err(unreadable)?;
+    let records = check::check(&filesystem, tree, plan, cancel)?;
+    let path = work.path().join(SCRIPT_NAME);
+    let requests = write(&path, |out| {
+        let mut script = script::Script::new(out, work);
+        script.inodes(tree, plan)?;
+        let bytes = dirent::patches(&filesystem, &records).map_err(|fault| ScriptFault::Stop(unreadable(fault)))?;
+        script.bytes(&bytes)?;
+        Ok(script.len())
+    })?;
+    drop(filesystem);
+    cancel.check()?;
+    let invocation = Invocation {
+        arguments: vec!["-w".into(), "-f".into(), SCRIPT_NAME.into(), image.into()],
+        environment: vec![("E2FSPROGS_FAKE_TIME", plan.identity.clock.seconds().to_string().into())],
+        ..Invocation::new(work.path(), SECONDS_MAX)
+    };
+    let output = tools.debugfs.run(&invocation, cancel)?;
+    let lines = output.stderr.split(|b| *b == b'\n').filter(|line| !line.is_empty()).count();
+    let failed = |problem| Err(Error::tool(tools.debugfs.name(), problem));
+    if output.code != 0 {
+        return failed(ToolProblem::Failed { code: output.code, stderr: output.shown() });
+    }
+    if lines != 1 || !output.stderr.starts_with(b"debugfs ") {
+        return failed(ToolProblem::Refused(output.shown()));
+    }
+    Ok(Patched { image, requests })
+}
+
+fn unreadable(fault: ReadError) -> Error {
+    Error::tool("mkfs.ext4", ToolProblem::Unreadable(fault.to_string()))
+}
+
+fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::result::Result<u64, ScriptFault>) -> Result<u64> {
+    let file = File::create(path).map_err(Error::io("make", path))?;
+    let mut out = BufWriter::with_capacity(1 << 18, file);
+    let written = fill(&mut out).and_then(|n| out.flush().map(|()| n).map_err(ScriptFault::Write));
+    written.map_err(|fault| match fault {
+        ScriptFault::Write(source) => Error::io("write", path)(source),
+        ScriptFault::Unsafe => ErrorKind::Bug("a debugfs request holds a byte that it must not").into(),
+        ScriptFault::Stop(error) => error,
+    })
+}

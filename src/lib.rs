@@ -5,6 +5,7 @@
 
 // The ground floor.
 pub mod cancel;
+pub mod compression;
 pub mod digest;
 pub mod error;
 pub mod ext4;
@@ -13,6 +14,8 @@ pub mod note;
 pub mod path;
 pub mod program;
 pub mod progress;
+pub mod read_at;
+pub mod tar;
 pub mod time;
 pub mod work;
 

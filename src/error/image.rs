@@ -136,6 +136,8 @@ pub enum ImageProblem {
     Tar(&'static str),
     #[error("has a damaged header: {0}")]
     Header(&'static str),
+    #[error("has an unreadable {field}: it {fault}")]
+    Number { field: &'static str, fault: &'static str },
     #[error("has a damaged extension header: {0}")]
     Extension(&'static str),
     #[error("ends {missing} bytes short")]

@@ -90,12 +90,10 @@ pub fn build(
         refuse_losses(&notes)?;
     }
     let created = image.created.map(|time| time.seconds);
-    let plan = clocked.run(Stage::Plan, None, || {
-        Plan::new(&tree, &image.config_digest, created, &options.plan, &options.limits)
-    })?;
-    let staged = clocked.run(Stage::Stage, Some(plan.census.names), || {
-        stage::stage(&tree, &plan, &work, progress, cancel)
-    })?;
+    let plan = clocked
+        .run(Stage::Plan, None, || Plan::new(&tree, &image.config_digest, created, &options.plan, &options.limits))?;
+    let staged =
+        clocked.run(Stage::Stage, Some(plan.census.names), || stage::stage(&tree, &plan, &work, progress, cancel))?;
     let formatted = clocked.run(Stage::Mkfs, None, || {
         let formatted = mkfs::format(&staged, &plan, unfinished.path(), &tools, &work, cancel)?;
         staged.remove()?;

@@ -46,6 +46,19 @@ impl Compression {
     }
 }
 
+impl Compression {
+    /// Returns whether a layer's media type says this compression; types that say nothing of it agree with any.
+    #[must_use]
+    pub fn is_said_by(self, media_type: &str) -> bool {
+        let says = |suffix: &str| media_type.ends_with(suffix);
+        match self {
+            Self::None => !says("gzip") && !says("zstd"),
+            Self::Gzip => says("gzip"),
+            Self::Zstd => says("zstd"),
+        }
+    }
+}
+
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -172,6 +185,18 @@ impl<R: Read> Read for Decoder<R> {
 }
 
 impl<R: Read> Decoder<R> {
+    /// Returns the reader below; `None` where the stream was lost.
+    #[must_use]
+    pub fn into_inner(self) -> Option<R> {
+        let source = match self.state {
+            State::Plain(source) | State::GzipEnd(source) | State::GzipPadding(source) => source,
+            State::Gzip(member) => member.into_inner(),
+            State::Zstd(frames) => frames.finish(),
+            State::Lost => return None,
+        };
+        Some(source.into_inner().reader)
+    }
+
     fn source(&self) -> Option<&BufReader<Source<R>>> {
         match &self.state {
             State::Plain(source) | State::GzipEnd(source) | State::GzipPadding(source) => Some(source),

@@ -20,6 +20,7 @@ pub mod time;
 pub mod work;
 
 // The line.
+pub mod source;
 pub mod layer;
 pub mod tree;
 pub mod plan;
@@ -28,6 +29,8 @@ pub mod mkfs;
 pub mod debugfs;
 pub mod verify;
 pub mod publish;
+pub mod report;
+pub mod build;
 
 pub use cancel::{Cancel, Signal};
 pub use digest::Digest;

@@ -111,10 +111,11 @@ impl Changes<'_> {
 
     fn metadata(&mut self, member: tar::Entry, path: &ImagePath) -> std::result::Result<Metadata, ImageProblem> {
         let id = |what, value| {
-            u32::try_from(value)
-                .ok()
-                .filter(|id| u64::from(*id) <= ID_MAX)
-                .ok_or(ImageProblem::OutOfRange { what, value, max: ID_MAX })
+            u32::try_from(value).ok().filter(|id| u64::from(*id) <= ID_MAX).ok_or(ImageProblem::OutOfRange {
+                what,
+                value,
+                max: ID_MAX,
+            })
         };
         let (uid, gid) = (id("uid", member.uid)?, id("gid", member.gid)?);
         let (mtime, clamped) = member.mtime.clamp_to_ext4();

@@ -56,9 +56,9 @@ impl Budget {
 }
 
 fn spend(left: &AtomicU64, amount: u64, limit: Limit, allowed: u64) -> Result<()> {
-    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount)).map(drop).map_err(|_| {
-        ErrorKind::Limit { place: Place::Layers, limit, allowed, found: Found::MoreThan(allowed) }.into()
-    })
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount))
+        .map(drop)
+        .map_err(|_| ErrorKind::Limit { place: Place::Layers, limit, allowed, found: Found::MoreThan(allowed) }.into())
 }
 
 /// A layer whose bytes are what manifest and config promise.
@@ -132,12 +132,10 @@ fn spool_decoded(
     cancel: &Cancel,
 ) -> Result<Decoded> {
     let same_bytes = compression == Compression::None && algorithm(blob) == blob.diff_id.algorithm();
-    let raw = Watched {
-        reader: blob.data.reader(),
-        hasher: (!same_bytes).then(|| Hasher::new(algorithm(blob))),
-        progress,
-    };
-    let mut decoder = decoder(compression, raw, budget.limits().zstd_window_log).map_err(Error::io("read", directory))?;
+    let raw =
+        Watched { reader: blob.data.reader(), hasher: (!same_bytes).then(|| Hasher::new(algorithm(blob))), progress };
+    let mut decoder =
+        decoder(compression, raw, budget.limits().zstd_window_log).map_err(Error::io("read", directory))?;
     let mut diff_hasher = Hasher::new(blob.diff_id.algorithm());
     let mut block = vec![0; BLOCK];
     let mut bytes = 0;
@@ -157,7 +155,7 @@ fn spool_decoded(
         bytes += n as u64;
     }
     let diff_id = diff_hasher.finish();
-    let blob_digest = match decoder.into_inner().hasher {
+    let blob_digest = match decoder.into_inner().and_then(|raw| raw.hasher) {
         Some(hasher) => hasher.finish(),
         None => diff_id.clone(),
     };

@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::whiteout::Whiteout;
-pub use crate::tar::{Extent, Xattr};
 use crate::path::ImagePath;
+pub use crate::tar::{Extent, Xattr};
 use crate::time::Timestamp;
 
 /// One step of a changeset.

@@ -14,7 +14,7 @@ const LINKS_MAX: u64 = 65_000;
 const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
 /// Compares everything that stands in the inode itself; returns whether the types are the same.
-pub(super) fn compare(path: &[u8], want: &Inode, names: u64, got: &ext4::Inode, out: &mut Mismatches) -> bool {
+pub(super) fn compare(path: &[u8], want: &Inode, links: u64, got: &ext4::Inode, out: &mut Mismatches) -> bool {
     let kind = kind(&want.node);
     if got.kind != kind {
         out.push(path, Field::Type, format!("{kind:?}"), format!("{:?}", got.kind));
@@ -24,9 +24,9 @@ pub(super) fn compare(path: &[u8], want: &Inode, names: u64, got: &ext4::Inode, 
     out.push_unless_equal(path, Field::Uid, metadata.uid, got.uid);
     out.push_unless_equal(path, Field::Gid, metadata.gid, got.gid);
     out.push_unless_equal(path, Field::Mtime, metadata.mtime, got.mtime);
-    let uncounted = kind == FileKind::Directory && names >= LINKS_MAX && got.links == 1;
+    let uncounted = kind == FileKind::Directory && links >= LINKS_MAX && got.links == 1;
     if !uncounted {
-        out.push_unless_equal(path, Field::Links, names, u64::from(got.links));
+        out.push_unless_equal(path, Field::Links, links, u64::from(got.links));
     }
     match &want.node {
         Node::File(content) => out.push_unless_equal(path, Field::Size, content.size(), got.size),

@@ -15,7 +15,7 @@ pub use mismatch::{Field, Mismatch, Mismatches};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::ext4::{DirEntry, Filesystem, Inode, InodeNumber, ReadAt, ReadError};
+use crate::ext4::{DirEntry, FileKind, Filesystem, Inode, InodeNumber, ReadAt, ReadError};
 use crate::path::ImagePath;
 use crate::progress::Progress;
 use crate::tree::{InodeId, Node, Tree};
@@ -52,7 +52,7 @@ pub fn compare<R: ReadAt + Sync>(
     let mut walk = Comparing {
         filesystem,
         tree,
-        names: names_of(tree),
+        links: links_of(tree),
         numbers: vec![None; tree.arena_len()],
         owners: HashMap::new(),
         files: Vec::new(),
@@ -72,16 +72,19 @@ pub fn compare<R: ReadAt + Sync>(
     Ok(done)
 }
 
-/// Returns how many names lead to each inode; of a directory, its link count.
-fn names_of(tree: &Tree) -> Vec<u64> {
-    let mut names = vec![0; tree.arena_len()];
+/// Returns the link count of each inode: its names, and for a directory its `.` and the `..` of those below it.
+fn links_of(tree: &Tree) -> Vec<u64> {
+    let mut links = vec![0; tree.arena_len()];
     for visit in tree.walk() {
-        names[visit.inode.index()] += 1;
+        links[visit.inode.index()] += 1;
         if tree.directory(visit.inode).is_some() {
-            names[visit.parent.index()] += 1;
+            links[visit.inode.index()] += 1;
+            if visit.inode != InodeId::ROOT {
+                links[visit.parent.index()] += 1;
+            }
         }
     }
-    names
+    links
 }
 
 /// The comparison of names and attributes.
@@ -89,7 +92,7 @@ struct Comparing<'a, R> {
     filesystem: &'a Filesystem<R>,
     tree: &'a Tree,
     /// The expected link counts.
-    names: Vec<u64>,
+    links: Vec<u64>,
     /// The filesystem's inode for each of the tree's, once met.
     numbers: Vec<Option<InodeNumber>>,
     /// And the other way round: two inodes of the tree must not share one.
@@ -103,6 +106,9 @@ impl<R: ReadAt> Comparing<'_, R> {
     fn names(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<()> {
         if !self.filesystem.superblock().is_clean() {
             self.done.mismatches.push(b"", Field::State, "clean", "not clean");
+        }
+        if self.tree.get(b"lost+found").is_none() && self.has_lost_found() {
+            self.links[InodeId::ROOT.index()] += 1;
         }
         for visit in self.tree.walk() {
             cancel.check()?;
@@ -191,9 +197,9 @@ impl<R: ReadAt> Comparing<'_, R> {
     }
 
     fn inode(&mut self, path: &[u8], id: InodeId, found: &Inode) {
-        let names = self.names[id.index()];
+        let links = self.links[id.index()];
         let expected = self.tree.inode(id);
-        let same_kind = inode::compare(path, expected, names, found, &mut self.done.mismatches);
+        let same_kind = inode::compare(path, expected, links, found, &mut self.done.mismatches);
         self.done.inodes += 1;
         self.done.xattrs += expected.metadata.xattrs.len() as u64;
         if let Err(fault) = inode::compare_xattrs(self.filesystem, path, expected, found, &mut self.done.mismatches) {
@@ -201,9 +207,8 @@ impl<R: ReadAt> Comparing<'_, R> {
         }
         match &expected.node {
             Node::File(content) if same_kind => {
-                if content.size() == found.size {
-                    self.files.push((id, found.number));
-                }
+                // Another size was reported already.
+                self.files.extend((content.size() == found.size).then_some((id, found.number)));
             }
             Node::Symlink(target) if same_kind => match self.filesystem.target(found) {
                 Ok(actual) if actual == *target => {}
@@ -221,6 +226,13 @@ impl<R: ReadAt> Comparing<'_, R> {
         if entry.kind.is_some_and(|kind| kind != want) {
             self.done.mismatches.push(path, Field::RecordType, format!("{want:?}"), format!("{:?}", entry.kind));
         }
+    }
+
+    /// Returns whether the root has a directory of this name, empty or not.
+    fn has_lost_found(&self) -> bool {
+        let root = self.filesystem.inode(InodeNumber::ROOT).and_then(|root| self.filesystem.entries(&root));
+        let entry = root.ok().and_then(|entries| entries.into_iter().find(|entry| &*entry.name == b"lost+found"));
+        entry.is_some_and(|entry| self.filesystem.inode(entry.inode).is_ok_and(|i| i.kind == FileKind::Directory))
     }
 
     fn is_empty_directory(&self, number: InodeNumber) -> bool {

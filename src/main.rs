@@ -1,3 +1,9 @@
-//! The program `planish`.
+//! The program `planish`: reads the command line, the environment and signals, and hands over to the library.
 
-fn main() {}
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

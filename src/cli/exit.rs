@@ -1,0 +1,65 @@
+//! How a run ends: its exit code, and the lines that say why.
+
+use std::process::ExitCode;
+
+use planish::{Error, Fault};
+
+use super::hint;
+
+/// Why a command ends early.
+#[derive(Debug)]
+pub enum Failure {
+    /// The library's error.
+    Library(Error),
+    /// What was typed, or what the environment says, makes no sense.
+    Usage(String),
+    /// The reader of stdout went away.
+    ClosedPipe,
+    /// stdout cannot be written.
+    Stdout(std::io::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+/// Prints what went wrong and returns the exit code for it.
+pub fn code(result: Result<(), Failure>) -> ExitCode {
+    let failure = match result {
+        Ok(()) | Err(Failure::ClosedPipe) => return ExitCode::SUCCESS,
+        Err(failure) => failure,
+    };
+    let (text, hint, code) = match failure {
+        Failure::Library(error) => (chain(&error), hint::of(&error), error.fault().exit_code()),
+        Failure::Usage(text) => (text, None, Fault::Usage.exit_code()),
+        Failure::Stdout(error) => (format!("write to stdout: {error}"), None, Fault::Machine.exit_code()),
+        Failure::ClosedPipe => unreachable!("handled above"),
+    };
+    // A closed stderr must not turn an error into another one.
+    let mut stderr = std::io::stderr().lock();
+    let _ = std::io::Write::write_fmt(&mut stderr, format_args!("error: {text}\n"));
+    if let Some(hint) = hint {
+        let _ = std::io::Write::write_fmt(&mut stderr, format_args!("hint: {hint}\n"));
+    }
+    ExitCode::from(code)
+}
+
+/// Prints clap's own message: help and version are no errors.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(Fault::Usage.exit_code()) } else { ExitCode::SUCCESS }
+}
+
+/// Returns an error and its causes in one line.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

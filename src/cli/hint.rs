@@ -1,0 +1,36 @@
+//! What to do about an error, where there is something.
+
+use planish::error::{ImageProblem, OutputProblem, ToolProblem};
+use planish::{Error, ErrorKind};
+
+/// Returns advice, as one line without `hint:`.
+pub fn of(error: &Error) -> Option<String> {
+    Some(match error.kind() {
+        ErrorKind::Size { .. } => "drop --size to let the plan choose".into(),
+        ErrorKind::Limit { limit, .. } => format!("if you trust the image, raise --{}", limit.flag()),
+        ErrorKind::Tool { problem: ToolProblem::Missing | ToolProblem::TooOld { .. }, .. } => {
+            "install e2fsprogs: apt-get install e2fsprogs".into()
+        }
+        ErrorKind::Tool { problem: ToolProblem::NoSpace { .. }, .. } => {
+            "free some space, or choose an --output on another disk".into()
+        }
+        ErrorKind::NoSpace { .. } => "choose another disk with --work-dir or TMPDIR".into(),
+        ErrorKind::Output { problem: OutputProblem::Exists, .. } => "--force replaces it".into(),
+        ErrorKind::Output { problem: OutputProblem::InsideSource, .. } => "choose an --output elsewhere".into(),
+        ErrorKind::Strict { .. } => "drop --strict to build with the losses noted".into(),
+        ErrorKind::Proof { .. } => "this should not happen: please report it with the image".into(),
+        ErrorKind::Image { problem, .. } => return of_image(problem),
+        _ => return None,
+    })
+}
+
+fn of_image(problem: &ImageProblem) -> Option<String> {
+    Some(match problem {
+        ImageProblem::NoSuchPlatform { .. } | ImageProblem::OtherPlatform { .. } => {
+            "choose one that is there with --platform".into()
+        }
+        ImageProblem::SeveralImages(_) | ImageProblem::NoSuchTag { .. } => "add :TAG of one of them to the source".into(),
+        ImageProblem::XattrSpace { .. } => "ext4 keeps an inode's xattrs in the inode and one block".into(),
+        _ => return None,
+    })
+}

@@ -1,0 +1,56 @@
+//! The command line: the only part that prints, and that reads the environment.
+
+mod build;
+mod exit;
+mod hint;
+mod limits;
+mod progress;
+mod signals;
+mod size;
+mod summary;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What `--help` says below the options.
+const EXIT_CODES: &str = "Exit codes:
+  0  done
+  2  usage: the command line, or an output that must not be replaced
+  5  the image is invalid or refused, and will be again (also --strict)
+  6  this machine: a tool, a disk, a permission, a path
+  7  a limit, named in the message
+  8  the proof found a difference between filesystem and image
+  70 a bug of planish
+  129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM";
+
+/// Turns container images into ext4 root filesystems, without root, and proves the result.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES, max_term_width = 110)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Build(build::Arguments),
+}
+
+/// Runs the program and returns its exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error),
+    };
+    let result = match arguments.command {
+        Command::Build(arguments) => build::run(&arguments),
+    };
+    exit::code(result)
+}
+
+/// Returns a variable of the environment, unless it is empty.
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}

@@ -1,0 +1,54 @@
+//! Sizes as they are typed: bytes, or with a suffix of powers of 1,024.
+
+use planish::plan::Headroom;
+
+/// Reads `4096`, `64K`, `512M`, `2G`, `1T`; `KiB` and `kB` are no suffixes of mkfs and none here.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 10),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 20),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 30),
+        Some(b't' | b'T') => (&text[..text.len() - 1], 40),
+        _ => (text, 0),
+    };
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return Err("not a number of bytes with an optional K, M, G or T".into());
+    }
+    let number: u64 = digits.parse().map_err(|_| "too large".to_owned())?;
+    number.checked_mul(1 << shift).filter(|n| *n < 1 << 54).ok_or_else(|| "too large".into())
+}
+
+/// Reads a size, or a percentage of what the tree needs.
+pub fn headroom(text: &str) -> Result<Headroom, String> {
+    match text.strip_suffix('%') {
+        None => bytes(text).map(Headroom::Bytes),
+        Some(number) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
+            number.parse().ok().filter(|n| *n <= 10_000).map(Headroom::Percent).ok_or_else(|| "over 10000%".into())
+        }
+        Some(_) => Err("not a percentage".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, want) in [("0", 0), ("4096", 4096), ("64K", 65_536), ("1m", 1 << 20), ("2G", 2 << 30), ("1T", 1 << 40)] {
+            assert_eq!(bytes(text), Ok(want), "{text}");
+        }
+        for bad in ["", "K", "-1", "1.5G", "1GB", "0x10", "99999999999999999999", "99999999999T", "1 G"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headroom_is_bytes_or_a_percentage() {
+        assert_eq!(headroom("20%"), Ok(Headroom::Percent(20)));
+        assert_eq!(headroom("1M"), Ok(Headroom::Bytes(1 << 20)));
+        for bad in ["%", "-1%", "1.5%", "10001%"] {
+            assert!(headroom(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -61,8 +61,8 @@ impl<R: ReadAt> Filesystem<R> {
         } else {
             None
         };
-        let data = if inline.is_some() {
-            vec![Data { offset: 0, length: size, place: 0 }]
+        let data = if let Some(bytes) = &inline {
+            vec![Data { offset: 0, length: bytes.len() as u64, place: 0 }]
         } else {
             let block_size = u64::from(self.superblock.block_size);
             self.extents(inode)?.iter().filter_map(|run| run.data(block_size, size)).collect()

@@ -117,3 +117,6 @@ fn read<R: ReadAt>(reader: &R, buf: &mut [u8], offset: u64) -> Result<(), ReadEr
 fn at_most(number: u64, most: usize) -> usize {
     usize::try_from(number).unwrap_or(most).min(most)
 }
+
+#[cfg(test)]
+mod tests;

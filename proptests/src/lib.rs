@@ -1,1 +1,5 @@
-//! Placeholder of this commit; the harness is written next.
+//! Stacks of image layers, a reference model and the laws that every image tool must keep.
+//!
+//! The crate shares no code with any tool that it tests, planish included.
+
+pub mod writer;

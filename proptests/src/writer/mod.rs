@@ -1,0 +1,34 @@
+//! The one writer of images in this project, deliberately odd ones included.
+//!
+//! [`Entry`] is one tar entry, [`Layer`] a list of them with a compression, [`Image`] a list of layers with a config.
+//! [`Layout`] and [`DockerArchive`] put images on disk. Every type also says the wrong things that a hostile or careless
+//! writer says: false sizes and digests, bad checksums, unknown types, streams that end early. The tar encoder is its
+//! own, because ordinary encoders refuse half of that.
+//!
+//! The same input gives the same bytes, on every machine.
+//!
+//! ```
+//! use planish_proptests::writer::{Compression, Entry, Image, Layer};
+//!
+//! let below = Layer::new([Entry::dir("etc"), Entry::file("etc/passwd", "root:x:0:0").mode(0o640).owner(5, 6)]);
+//! let above = Layer::new([Entry::whiteout("etc/.wh.passwd")]).compression(Compression::Zstd);
+//! let image = Image::new([below, above]);
+//! let directory = tempfile::tempdir()?;
+//! image.write_layout(directory.path(), "latest")?;
+//! # std::io::Result::Ok(())
+//! ```
+
+mod archive;
+mod entry;
+mod image;
+mod layer;
+mod layout;
+mod sparse;
+mod tar;
+
+pub use archive::{DockerArchive, Flavour};
+pub use entry::{Content, Entry, EntryType, Format, Mtime};
+pub use image::{Image, MediaTypes, Platform};
+pub use layer::{Compression, Layer, TarEnd};
+pub use layout::Layout;
+pub use sparse::{Sparse, SparseFormat};

@@ -1,0 +1,331 @@
+//! Spells entries as tar: POSIX ustar and PAX, GNU's extensions, and what neither allows.
+
+use super::entry::{Entry, EntryType, Format, Mtime};
+use super::sparse::SparseFormat;
+
+const POSIX: &[u8; 8] = b"ustar\x0000";
+const GNU: &[u8; 8] = b"ustar  \0";
+/// The bytes that the `name` and the `linkname` field hold.
+const SHORT: usize = 100;
+const PREFIX: usize = 155;
+
+/// The bytes of a number field: octal digits where they fit, else base-256 (GNU), the sign in the first byte.
+///
+/// What fits neither is cut to its low bytes.
+pub(super) fn number<const WIDTH: usize>(value: i128) -> [u8; WIDTH] {
+    let mut field = [0; WIDTH];
+    let digits = WIDTH - 1;
+    if value >= 0 && value < 1_i128 << (3 * digits) {
+        field[..digits].copy_from_slice(format!("{value:0digits$o}").as_bytes());
+    } else {
+        let bytes = value.to_be_bytes();
+        field.copy_from_slice(&bytes[bytes.len() - WIDTH..]);
+        field[0] = if value < 0 { 0xff } else { 0x80 };
+    }
+    field
+}
+
+/// One 512-byte header.
+pub(super) struct Header([u8; 512]);
+
+impl Header {
+    fn new(typeflag: u8, name: &[u8], mode: u32, size: u64) -> Self {
+        let mut header = Self([0; 512]);
+        header.put(0, &name[..name.len().min(SHORT)]);
+        header.put(100, &number::<8>((mode & 0o7_777_777).into()));
+        header.put(108, &number::<8>(0));
+        header.put(116, &number::<8>(0));
+        header.put(124, &number::<12>(size.into()));
+        header.put(136, &number::<12>(0));
+        header.put(156, &[typeflag]);
+        header.put(257, POSIX);
+        header.put(329, &number::<8>(0));
+        header.put(337, &number::<8>(0));
+        header
+    }
+
+    pub(super) fn put(&mut self, offset: usize, bytes: &[u8]) {
+        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn finish(mut self, bad_checksum: bool) -> [u8; 512] {
+        self.put(148, b"        ");
+        let sum = self.0.iter().copied().map(u32::from).sum::<u32>() + u32::from(bad_checksum);
+        self.put(148, format!("{sum:06o}\0 ").as_bytes());
+        self.0
+    }
+}
+
+/// The body of a PAX header.
+#[derive(Default)]
+pub(super) struct PaxRecords(Vec<u8>);
+
+impl PaxRecords {
+    /// Appends one record; the number in front of it counts its own digits.
+    pub(super) fn add(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let body = [b" ", key.as_ref(), b"=", value.as_ref(), b"\n"].concat();
+        let mut length = body.len();
+        while length.to_string().len() + body.len() != length {
+            length = length.to_string().len() + body.len();
+        }
+        self.0.extend_from_slice(length.to_string().as_bytes());
+        self.0.extend_from_slice(&body);
+    }
+
+    fn add_all(&mut self, records: &[(Vec<u8>, Vec<u8>)]) {
+        for (key, value) in records {
+            self.add(key, value);
+        }
+    }
+}
+
+/// Returns the bytes of an entry: extension headers, header, content, padding.
+pub(super) fn encode(entry: &Entry) -> Vec<u8> {
+    if entry.kind == EntryType::GlobalHeader {
+        let mut records = PaxRecords::default();
+        records.add_all(&entry.pax);
+        return extension(b'g', b"pax_global_header", 0o644, POSIX, &records.0);
+    }
+    let mut records = common_records(entry);
+    let mut name = entry.name.clone();
+    let mut before_data = Vec::new();
+    if let Some(sparse) = &entry.sparse {
+        (name, before_data) = sparse.pax(&entry.name, &mut records);
+    }
+    let old_gnu = entry.sparse.as_ref().filter(|sparse| sparse.format == SparseFormat::OldGnu);
+    let magic = if old_gnu.is_some() || entry.format == Format::Gnu { GNU } else { POSIX };
+
+    let mut out = Vec::new();
+    if entry.pax_first && !records.0.is_empty() {
+        let records = std::mem::take(&mut records);
+        out.extend(extension(b'x', b"PaxHeaders.0/x", 0o644, POSIX, &records.0));
+    }
+    let mut prefix = Vec::new();
+    let (mut uid, mut gid, mut seconds) = (entry.uid, entry.gid, entry.mtime.seconds);
+    match entry.format {
+        Format::Gnu => {
+            for (typeflag, value) in [(b'K', &entry.linkname), (b'L', &name)] {
+                if value.len() > SHORT {
+                    out.extend(extension(typeflag, b"././@LongLink", 0, magic, &[value, &b"\0"[..]].concat()));
+                }
+            }
+        }
+        Format::Ustar => (prefix, name) = split_name(name),
+        Format::Auto | Format::Pax => {
+            if name.len() > SHORT {
+                records.add("path", &name);
+            }
+            if entry.linkname.len() > SHORT {
+                records.add("linkpath", &entry.linkname);
+            }
+        }
+    }
+    if entry.format == Format::Pax {
+        numbers_to_records(entry, &mut records, (&mut uid, &mut gid, &mut seconds));
+    }
+    if !records.0.is_empty() {
+        let short = [b"PaxHeaders.0/", &name[..name.len().min(80)]].concat();
+        out.extend(extension(b'x', &short, 0o644, POSIX, &records.0));
+    }
+    let content = [before_data, entry.content.to_vec()].concat();
+    let typeflag = if old_gnu.is_some() { b'S' } else { entry.kind.typeflag() };
+    let mut header = Header::new(typeflag, &name, entry.mode, entry.size.unwrap_or(content.len() as u64));
+    header.put(108, &number::<8>(uid.into()));
+    header.put(116, &number::<8>(gid.into()));
+    header.put(136, &number::<12>(seconds.into()));
+    header.put(157, &entry.linkname[..entry.linkname.len().min(SHORT)]);
+    header.put(257, magic);
+    header.put(329, &number::<8>(entry.major.into()));
+    header.put(337, &number::<8>(entry.minor.into()));
+    header.put(345, &prefix);
+    let extensions = old_gnu.map(|sparse| sparse.old_gnu(&mut header)).unwrap_or_default();
+    out.extend(header.finish(entry.bad_checksum));
+    out.extend(extensions);
+    out.extend(padded(&content));
+    out
+}
+
+fn common_records(entry: &Entry) -> PaxRecords {
+    let mut records = PaxRecords::default();
+    records.add_all(&entry.pax);
+    for (name, value) in &entry.xattrs {
+        records.add([b"SCHILY.xattr.", &name[..]].concat(), value);
+    }
+    if entry.mtime.nanos != 0 {
+        records.add("mtime", decimal(entry.mtime));
+    }
+    records
+}
+
+/// Moves the numbers that have no octal form from the header's fields to records.
+fn numbers_to_records(entry: &Entry, records: &mut PaxRecords, fields: (&mut i64, &mut i64, &mut i64)) {
+    let (uid, gid, seconds) = fields;
+    for (key, field) in [("uid", uid), ("gid", gid)] {
+        if !(0..1 << 21).contains(field) {
+            records.add(key, field.to_string());
+            *field = 0;
+        }
+    }
+    if !(0..1 << 33).contains(seconds) && entry.mtime.nanos == 0 {
+        records.add("mtime", seconds.to_string());
+        *seconds = 0;
+    }
+}
+
+fn split_name(name: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    if name.len() <= SHORT {
+        return (Vec::new(), name);
+    }
+    let window = &name[..name.len().min(PREFIX + 1)];
+    match window.iter().rposition(|&byte| byte == b'/') {
+        Some(slash) => (name[..slash].to_vec(), name[slash + 1..].to_vec()),
+        None => (Vec::new(), name),
+    }
+}
+
+fn extension(typeflag: u8, name: &[u8], mode: u32, magic: &[u8; 8], body: &[u8]) -> Vec<u8> {
+    let mut header = Header::new(typeflag, name, mode, body.len() as u64);
+    header.put(257, magic);
+    [&header.finish(false)[..], &padded(body)].concat()
+}
+
+fn padded(bytes: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    out.resize(bytes.len().next_multiple_of(512), 0);
+    out
+}
+
+/// Returns a time as PAX writes it: a decimal fraction, its sign for the whole of it.
+fn decimal(mtime: Mtime) -> String {
+    let total = i128::from(mtime.seconds) * 1_000_000_000 + i128::from(mtime.nanos);
+    let sign = if total < 0 { "-" } else { "" };
+    let (seconds, nanos) = (total.abs() / 1_000_000_000, total.abs() % 1_000_000_000);
+    let fraction = format!("{nanos:09}");
+    format!("{sign}{seconds}.{}", fraction.trim_end_matches('0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::writer::Content;
+
+    fn text(field: &[u8]) -> &str {
+        std::str::from_utf8(field).unwrap().trim_end_matches('\0')
+    }
+
+    fn records(body: &[(&str, &str)]) -> Vec<u8> {
+        let mut records = PaxRecords::default();
+        for (key, value) in body {
+            records.add(key, value);
+        }
+        records.0
+    }
+
+    #[test]
+    fn numbers_are_octal_until_they_do_not_fit() {
+        assert_eq!(&number::<8>(0o644), b"0000644\0");
+        assert_eq!(&number::<8>(0o7_777_777), b"7777777\0");
+        assert_eq!(number::<8>(1 << 21), [0x80, 0, 0, 0, 0, 0x20, 0, 0]);
+        assert_eq!(number::<8>(-1), [0xff; 8]);
+        assert_eq!(number::<12>(-2)[10..], [0xff, 0xfe]);
+        assert_eq!(&number::<12>((1 << 33) - 1), b"77777777777\0");
+    }
+
+    #[test]
+    fn a_record_counts_its_own_digits() {
+        assert_eq!(records(&[("path", "a")]), b"9 path=a\n");
+        assert_eq!(records(&[("path", "")]), b"8 path=\n");
+        assert_eq!(records(&[("a", &"x".repeat(93))])[..5], *b"99 a=");
+        assert_eq!(records(&[("a", &"x".repeat(94))])[..6], *b"101 a=");
+    }
+
+    #[test]
+    fn times_before_1970_round_down_and_print_as_decimals() {
+        for (seconds, nanos, expected) in
+            [(-3, 750_000_000, "-2.25"), (-1, 500_000_000, "-0.5"), (1, 500_000_000, "1.5"), (0, 1, "0.000000001")]
+        {
+            assert_eq!(decimal(Mtime { seconds, nanos }), expected);
+        }
+    }
+
+    #[test]
+    fn a_plain_file_is_one_header_and_its_padded_content() {
+        let bytes = encode(&Entry::file("etc/passwd", "root").mode(0o640).owner(5, 6).mtime(1000, 0));
+        assert_eq!(bytes.len(), 1024);
+        assert_eq!(text(&bytes[..100]), "etc/passwd");
+        assert_eq!(text(&bytes[100..108]), "0000640");
+        assert_eq!((text(&bytes[108..116]), text(&bytes[116..124])), ("0000005", "0000006"));
+        assert_eq!((text(&bytes[124..136]), text(&bytes[136..148])), ("00000000004", "00000001750"));
+        assert_eq!(&bytes[257..265], POSIX);
+        assert_eq!(&bytes[512..517], b"root\0");
+        let mut blank = bytes[..512].to_vec();
+        blank[148..156].fill(b' ');
+        let sum: u32 = blank.iter().copied().map(u32::from).sum();
+        assert_eq!(text(&bytes[148..154]), format!("{sum:06o}"));
+    }
+
+    #[test]
+    fn a_bad_checksum_is_off_by_one() {
+        let sum = |entry: &Entry| u32::from_str_radix(text(&encode(entry)[148..154]), 8).unwrap();
+        let entry = Entry::file("a", "");
+        assert_eq!(sum(&entry.clone().bad_checksum()), sum(&entry) + 1);
+    }
+
+    #[test]
+    fn long_names_go_where_the_format_says() {
+        let long = format!("{}/{}", "d".repeat(120), "n".repeat(90));
+        let flags = |format| {
+            let bytes = encode(&Entry::file(long.as_str(), "").format(format));
+            (bytes[156], bytes.len(), text(&bytes[345..500]).to_owned())
+        };
+        assert_eq!(flags(Format::Auto), (b'x', 3 * 512, String::new()));
+        assert_eq!(flags(Format::Pax), (b'x', 3 * 512, String::new()));
+        assert_eq!(flags(Format::Gnu), (b'L', 3 * 512, String::new()));
+        assert_eq!(flags(Format::Ustar), (b'0', 512, "d".repeat(120)));
+    }
+
+    #[test]
+    fn pax_first_puts_the_records_before_the_long_name() {
+        let entry = Entry::file("n".repeat(120), "").format(Format::Gnu).xattr("user.a", "1");
+        let flags = |entry: &Entry| encode(entry).chunks(512).map(|block| block[156]).collect::<Vec<_>>();
+        assert_eq!(flags(&entry)[0], b'L');
+        assert_eq!(flags(&entry.pax_first())[0], b'x');
+    }
+
+    #[test]
+    fn pax_carries_ids_and_times_that_have_no_octal_form() {
+        let entry = Entry::file("a", "").owner(1 << 21, 7).mtime(-1, 0).format(Format::Pax);
+        let bytes = encode(&entry);
+        let body = records(&[("uid", "2097152"), ("mtime", "-1")]);
+        assert_eq!(bytes[512..512 + body.len()], body);
+        assert_eq!(text(&bytes[1024 + 108..1024 + 116]), "0000000");
+        assert_eq!(text(&bytes[1024 + 116..1024 + 124]), "0000007");
+        assert_eq!(encode(&entry.format(Format::Auto))[108..116], number::<8>(1 << 21));
+    }
+
+    #[test]
+    fn an_old_gnu_map_of_more_than_four_segments_has_extension_blocks() {
+        let segments = |count| (0..count).map(|i| (i * 4096, 1));
+        let data = |count| Content::Repeat { byte: b'x', count };
+        let blocks = |count: u64| {
+            let data = data(usize::try_from(count).unwrap());
+            let bytes = encode(&Entry::sparse("s", SparseFormat::OldGnu, segments(count), 1 << 20, data));
+            (bytes[156], bytes[482], bytes.len() / 512)
+        };
+        assert_eq!(blocks(4), (b'S', 0, 2));
+        assert_eq!(blocks(5), (b'S', 1, 3));
+        assert_eq!(blocks(25), (b'S', 1, 3));
+        assert_eq!(blocks(26), (b'S', 1, 4));
+    }
+
+    #[test]
+    fn a_pax_1_0_map_stands_before_the_data() {
+        let bytes = encode(&Entry::sparse("s", SparseFormat::Pax10, [(512, 2)], 1024, "xy"));
+        assert_eq!(bytes[156], b'x');
+        let body = &bytes[1024..];
+        assert_eq!(text(&body[..100]), "GNUSparseFile.0/s");
+        assert_eq!(text(&body[124..136]), format!("{:011o}", 514));
+        assert_eq!(&body[512..520], b"1\n512\n2\n");
+        assert_eq!(&body[1024..1026], b"xy");
+    }
+}

@@ -2,4 +2,8 @@
 //!
 //! The crate shares no code with any tool that it tests, planish included.
 
+pub mod listing;
+mod mtime;
 pub mod writer;
+
+pub use mtime::{Mtime, MtimeSyntax};

@@ -1,6 +1,7 @@
 //! One tar entry, as data.
 
 use super::sparse::{Sparse, SparseFormat};
+use crate::Mtime;
 
 /// What an entry makes, by its typeflag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,17 +115,6 @@ impl From<Vec<u8>> for Content {
     }
 }
 
-/// A modification time: seconds since 1970, rounded down, and the nanoseconds that follow them.
-///
-/// -0.5 s is -1 and 500,000,000. With nanoseconds, an entry gets a PAX record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Mtime {
-    /// Whole seconds, of any size: what ext4 cannot hold is a case too.
-    pub seconds: i64,
-    /// 0 to 999,999,999.
-    pub nanos: u32,
-}
-
 /// One tar entry.
 ///
 /// The constructors give what an ordinary archive holds; the methods and fields change it into anything else. Names are
@@ -141,7 +131,7 @@ pub struct Entry {
     pub uid: i64,
     /// The group.
     pub gid: i64,
-    /// The modification time.
+    /// The modification time; with nanoseconds, the entry gets a PAX record.
     pub mtime: Mtime,
     /// The target of a symlink, or the other name of a hard link.
     pub linkname: Vec<u8>,

@@ -27,7 +27,7 @@ mod sparse;
 mod tar;
 
 pub use archive::{DockerArchive, Flavour};
-pub use entry::{Content, Entry, EntryType, Format, Mtime};
+pub use entry::{Content, Entry, EntryType, Format};
 pub use image::{Image, MediaTypes, Platform};
 pub use layer::{Compression, Layer, TarEnd};
 pub use layout::Layout;

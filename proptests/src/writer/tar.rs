@@ -1,6 +1,6 @@
 //! Spells entries as tar: POSIX ustar and PAX, GNU's extensions, and what neither allows.
 
-use super::entry::{Entry, EntryType, Format, Mtime};
+use super::entry::{Entry, EntryType, Format};
 use super::sparse::SparseFormat;
 
 const POSIX: &[u8; 8] = b"ustar\x0000";
@@ -152,7 +152,7 @@ fn common_records(entry: &Entry) -> PaxRecords {
         records.add([b"SCHILY.xattr.", &name[..]].concat(), value);
     }
     if entry.mtime.nanos != 0 {
-        records.add("mtime", decimal(entry.mtime));
+        records.add("mtime", entry.mtime.to_string());
     }
     records
 }
@@ -195,15 +195,6 @@ fn padded(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Returns a time as PAX writes it: a decimal fraction, its sign for the whole of it.
-fn decimal(mtime: Mtime) -> String {
-    let total = i128::from(mtime.seconds) * 1_000_000_000 + i128::from(mtime.nanos);
-    let sign = if total < 0 { "-" } else { "" };
-    let (seconds, nanos) = (total.abs() / 1_000_000_000, total.abs() % 1_000_000_000);
-    let fraction = format!("{nanos:09}");
-    format!("{sign}{seconds}.{}", fraction.trim_end_matches('0'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -237,15 +228,6 @@ mod tests {
         assert_eq!(records(&[("path", "")]), b"8 path=\n");
         assert_eq!(records(&[("a", &"x".repeat(93))])[..5], *b"99 a=");
         assert_eq!(records(&[("a", &"x".repeat(94))])[..6], *b"101 a=");
-    }
-
-    #[test]
-    fn times_before_1970_round_down_and_print_as_decimals() {
-        for (seconds, nanos, expected) in
-            [(-3, 750_000_000, "-2.25"), (-1, 500_000_000, "-0.5"), (1, 500_000_000, "1.5"), (0, 1, "0.000000001")]
-        {
-            assert_eq!(decimal(Mtime { seconds, nanos }), expected);
-        }
     }
 
     #[test]

@@ -112,16 +112,20 @@ pub(crate) fn devices() -> Image {
 }
 
 /// Files with holes, in the four ways of GNU tar.
+///
+/// It writes segments of whole blocks, and an empty one at the end of a file that ends with a hole, and it reads nothing else
+/// right.
 pub(crate) fn sparse() -> Image {
-    let short = |name, format| Entry::sparse(name, format, [(2, 3), (8, 2)], 12, "abcde");
-    let many = (0..30).map(|index| (index * 32_768, 1));
+    let data = [[b'a'; 512], [b'b'; 512]].concat();
+    let short = |name, format| Entry::sparse(name, format, [(512, 512), (2048, 512), (4096, 0)], 4096, data.clone());
+    let many = (0..30).map(|index| (index * 32_768, 512)).chain([(1 << 20, 0)]);
     let entries = [
         short("old-gnu", SparseFormat::OldGnu),
         short("pax-0.0", SparseFormat::Pax00),
         short("pax-0.1", SparseFormat::Pax01),
         short("pax-1.0", SparseFormat::Pax10),
-        Entry::sparse("many", SparseFormat::OldGnu, many, 1 << 20, Content::Repeat { byte: b'x', count: 30 }),
-        Entry::sparse("hole", SparseFormat::Pax10, [], 1 << 20, ""),
+        Entry::sparse("many", SparseFormat::OldGnu, many, 1 << 20, Content::Repeat { byte: b'x', count: 30 * 512 }),
+        Entry::sparse("hole", SparseFormat::Pax10, [(1 << 20, 0)], 1 << 20, ""),
     ];
     Image::new([Layer::new(entries)])
 }

@@ -2,6 +2,7 @@
 //!
 //! The crate shares no code with any tool that it tests, planish included.
 
+pub mod cases;
 pub mod listing;
 mod mtime;
 pub mod writer;

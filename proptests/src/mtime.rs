@@ -7,7 +7,8 @@ const NANOS: i128 = 1_000_000_000;
 
 /// A modification time: seconds since 1970, rounded down, and the nanoseconds that follow them.
 ///
-/// Its text is a decimal fraction as PAX has it, without closing zeros: -0.5 s is -1 s and 500,000,000 ns, written `-0.5`.
+/// Its text is a decimal fraction as PAX has it, without closing zeros: -0.5 s is -1 s and 500,000,000 ns, written
+/// `-0.5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mtime {
     /// Whole seconds, of any size: what ext4 cannot hold is a case too.

@@ -93,8 +93,8 @@ impl fmt::Display for Mismatch {
 impl ExpectedTree {
     /// Returns where a listing is not what is expected, in the order of paths.
     ///
-    /// `implied` is the time of directories without an entry. An empty `lost+found` that is not expected is passed over,
-    /// and so is the absence of one that is.
+    /// `implied` is the time of directories without an entry. An empty `lost+found` that is not expected is passed
+    /// over, and so is the absence of one that is.
     #[must_use]
     pub fn check(&self, actual: &Listing, implied: Mtime) -> Vec<Mismatch> {
         let mut mismatches = Vec::new();

@@ -1,7 +1,7 @@
 //! Cases of layer semantics, as data: layers, and the filesystem or the failure that they mean.
 //!
-//! `fixtures/cases.json` holds them. [`Case::image`] goes to the program that is tested, through a layout or an archive, and
-//! [`Case::expect`] judges what comes out.
+//! `fixtures/cases.json` holds them. [`Case::image`] goes to the program that is tested, through a layout or an
+//! archive, and [`Case::expect`] judges what comes out.
 
 mod expect;
 mod input;

@@ -180,7 +180,8 @@ impl fmt::Display for Difference {
 
 /// Returns how a listing differs from the expected one, in the order of paths and fields.
 ///
-/// An empty `lost+found` counts as absent in both. Where the type differs, nothing that belongs to one type is compared.
+/// An empty `lost+found` counts as absent in both. Where the type differs, nothing that belongs to one type is
+/// compared.
 #[must_use]
 pub fn diff(expected: &Listing, actual: &Listing, fields: &Fields) -> Vec<Difference> {
     let mut differences = Vec::new();

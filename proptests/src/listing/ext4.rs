@@ -1,7 +1,7 @@
 //! Lists what an ext4 image holds, from its bytes.
 //!
-//! The reader is that of the crate `mkext4`, which verifies the checksums of what it reads. It knows blocks of 4,096 bytes
-//! only. It does not compare link counts and directory entries with the inodes, so that is done here.
+//! The reader is that of the crate `mkext4`, which verifies the checksums of what it reads. It knows blocks of 4,096
+//! bytes only. It does not compare link counts and directory entries with the inodes, so that is done here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -59,8 +59,8 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is not an ext4 that the reader knows (blocks of 4,096 bytes, extents, no inline data, no
-    /// values of extended attributes in inodes of their own), is damaged, or contradicts itself.
+    /// The file cannot be read, is not an ext4 that the reader knows (blocks of 4,096 bytes, extents, no inline data,
+    /// no values of extended attributes in inodes of their own), is damaged, or contradicts itself.
     pub fn read_ext4(image: &Path) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: escape(image.as_os_str().as_encoded_bytes()), source };
         let fs = Fs::open(File::open(image).map_err(io)?)?;
@@ -179,7 +179,8 @@ fn contradiction(path: &[u8], problem: Ext4Problem) -> ReadError {
     ReadError::Contradiction { path: path.to_vec(), problem }
 }
 
-/// Returns a POSIX ACL in the form that `getxattr` gives; none for what is not in ext4's form, which then stays as it is.
+/// Returns a POSIX ACL in the form that `getxattr` gives; none for what is not in ext4's form, which then stays as it
+/// is.
 fn acl_from_disk(disk: &[u8]) -> Option<Vec<u8>> {
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;

@@ -1,9 +1,9 @@
 //! The one writer of images in this project, deliberately odd ones included.
 //!
 //! [`Entry`] is one tar entry, [`Layer`] a list of them with a compression, [`Image`] a list of layers with a config.
-//! [`Layout`] and [`DockerArchive`] put images on disk. Every type also says the wrong things that a hostile or careless
-//! writer says: false sizes and digests, bad checksums, unknown types, streams that end early. The tar encoder is its
-//! own, because ordinary encoders refuse half of that.
+//! [`Layout`] and [`DockerArchive`] put images on disk. Every type also says the wrong things that a hostile or
+//! careless writer says: false sizes and digests, bad checksums, unknown types, streams that end early. The tar encoder
+//! is its own, because ordinary encoders refuse half of that.
 //!
 //! The same input gives the same bytes, on every machine.
 //!

@@ -1,7 +1,7 @@
 //! Writes the fixtures: `make-fixtures [DIRECTORY]`, by default `fixtures`.
 //!
-//! The same program gives the same bytes, so a difference in version control is a change that someone made. Listings are
-//! not written here: people write them, from image-spec and the design.
+//! The same program gives the same bytes, so a difference in version control is a change that someone made. Listings
+//! are not written here: people write them, from image-spec and the design.
 
 mod layered;
 mod single;

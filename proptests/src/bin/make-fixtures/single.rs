@@ -113,8 +113,8 @@ pub(crate) fn devices() -> Image {
 
 /// Files with holes, in the four ways of GNU tar.
 ///
-/// It writes segments of whole blocks, and an empty one at the end of a file that ends with a hole, and it reads nothing else
-/// right.
+/// It writes segments of whole blocks, and an empty one at the end of a file that ends with a hole, and it reads
+/// nothing else right.
 pub(crate) fn sparse() -> Image {
     let data = [[b'a'; 512], [b'b'; 512]].concat();
     let short = |name, format| Entry::sparse(name, format, [(512, 512), (2048, 512), (4096, 0)], 4096, data.clone());

@@ -5,6 +5,7 @@
 pub mod cases;
 pub mod listing;
 mod mtime;
+pub mod subject;
 pub mod writer;
 
 pub use mtime::{Mtime, MtimeSyntax};

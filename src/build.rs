@@ -68,24 +68,19 @@ pub fn build(
     cancel: &Cancel,
 ) -> Result<Report> {
     let mut clocked = Clocked::new(progress);
-    let output = Output::check(output, options.force, &name.local_paths())?;
+    let output = Output::check(output, options.force, &Vec::from_iter(name.path()))?;
     let tools = Tools::find(&options.search_path, cancel)?;
     let work = WorkDir::create(options.work_dir.as_deref().unwrap_or(output.directory()))?;
     let unfinished = Unfinished::beside(output.path())?;
 
     let image = clocked.run(Stage::Open, None, || {
-        let options = OpenOptions {
-            platform: options.platform.clone(),
-            limits: options.limits.clone(),
-            work_dir: work.path().to_owned(),
-            cancel: cancel.clone(),
-        };
-        source::open(name, &options)
+        let platform = options.platform.clone();
+        source::open(name, &OpenOptions { platform, limits: &options.limits, work_dir: work.path(), cancel })
     })?;
     let compressed = image.layers.iter().map(|layer| crate::read_at::ReadAt::size(&layer.data)).sum();
     let Flattened { tree, layers, mut notes } =
         clocked.run(Stage::Layers, Some(compressed), || flatten(&image, &work, options, progress, cancel))?;
-    notes.extend(image.notes.iter().cloned());
+    notes.extend(image.notes);
     if options.strict {
         refuse_losses(&notes)?;
     }

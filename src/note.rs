@@ -40,6 +40,8 @@ pub enum NoteKind {
     OverlayDevice,
     /// A layer's bytes are compressed in another way than its media type says.
     MediaType,
+    /// The image is for a lower variant of the architecture than was asked for.
+    LowerVariant,
     /// A layer's blob may not be redistributed; it was there and was used.
     ForeignLayer,
 }
@@ -63,6 +65,7 @@ impl NoteKind {
             Self::LinkMetadata => "hard link header ignored, the inode keeps its metadata",
             Self::OverlayDevice => "character device 0:0 kept",
             Self::MediaType => "bytes decide the compression, the media type says",
+            Self::LowerVariant => "the image is for a lower variant of the platform, which runs on it",
             Self::ForeignLayer => "foreign layer used from the image, its URLs are not followed",
         }
     }

@@ -33,13 +33,29 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{:09}", self.seconds, self.nanos)
+        // A decimal counts away from zero, the two numbers count upwards.
+        match (self.seconds, self.nanos) {
+            (seconds @ ..0, nanos @ 1..) => {
+                let sign = if seconds == -1 { "-" } else { "" };
+                write!(f, "{sign}{}.{:09}", seconds + 1, 1_000_000_000 - nanos)
+            }
+            (seconds, nanos) => write!(f, "{seconds}.{nanos:09}"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_shown_as_decimals() {
+        let shown = |seconds, nanos| Timestamp { seconds, nanos }.to_string();
+        assert_eq!(shown(1, 5), "1.000000005");
+        assert_eq!(shown(-1, 0), "-1.000000000");
+        assert_eq!(shown(-1, 500_000_000), "-0.500000000");
+        assert_eq!(shown(-2, 500_000_000), "-1.500000000");
+    }
 
     #[test]
     fn ext4_holds_1901_to_2446() {

@@ -1,5 +1,6 @@
 //! `planish build`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -15,10 +16,10 @@ use super::{environment, limits, progress, signals, size, summary};
 ///
 /// As an ordinary user; needs mkfs.ext4, debugfs and e2fsck of e2fsprogs.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {
+pub struct BuildArguments {
     /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], or - for an archive on stdin
     #[arg(allow_hyphen_values = true)]
-    source: String,
+    source: OsString,
     /// Where the filesystem appears when it is finished
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -56,7 +57,7 @@ pub struct Arguments {
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
     #[command(flatten)]
-    limits: limits::Arguments,
+    limits: limits::LimitArguments,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -68,8 +69,8 @@ enum Verify {
 }
 
 /// Runs the command.
-pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let source: SourceName = arguments.source.parse().map_err(|fault| usage("SOURCE", &fault))?;
+pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
+    let source = SourceName::parse(&arguments.source)?;
     let platform = match &arguments.platform {
         None => None,
         Some(text) => Some(text.parse::<Platform>().map_err(|fault| usage("--platform", &fault))?),

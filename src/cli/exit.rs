@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use planish::source::NameError;
 use planish::{Error, Fault};
 
 use super::hint;
@@ -11,12 +12,20 @@ use super::hint;
 pub enum Failure {
     /// The library's error.
     Library(Error),
+    /// The source that was typed cannot be one.
+    Name(NameError),
     /// What was typed, or what the environment says, makes no sense.
     Usage(String),
     /// The reader of stdout went away.
     ClosedPipe,
     /// stdout cannot be written.
     Stdout(std::io::Error),
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Self::Name(error)
+    }
 }
 
 impl From<Error> for Failure {
@@ -33,6 +42,7 @@ pub fn code(result: Result<(), Failure>) -> ExitCode {
     };
     let (text, hint, code) = match failure {
         Failure::Library(error) => (chain(&error), hint::of(&error), error.fault().exit_code()),
+        Failure::Name(error) => (error.to_string(), hint::of_name(&error), Fault::Usage.exit_code()),
         Failure::Usage(text) => (text, None, Fault::Usage.exit_code()),
         Failure::Stdout(error) => (format!("write to stdout: {error}"), None, Fault::Machine.exit_code()),
         Failure::ClosedPipe => unreachable!("handled above"),

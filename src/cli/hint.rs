@@ -1,6 +1,9 @@
 //! What to do about an error, where there is something.
 
+use std::os::unix::ffi::OsStrExt;
+
 use planish::error::{ImageProblem, OutputProblem, ToolProblem};
+use planish::source::NameError;
 use planish::{Error, ErrorKind};
 
 /// Returns advice, as one line without `hint:`.
@@ -24,12 +27,28 @@ pub fn of(error: &Error) -> Option<String> {
     })
 }
 
+/// Returns advice about a source that cannot be one.
+pub fn of_name(error: &NameError) -> Option<String> {
+    Some(match error {
+        NameError::Bare { suggestion, .. } => {
+            format!("did you mean {}?", planish::path::Escaped(suggestion.as_bytes()))
+        }
+        NameError::Registry(_) => "skopeo copy docker://REF oci:DIR:TAG makes a layout of it".into(),
+        NameError::Transport(_) | NameError::Unknown(_) => {
+            "a source is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF] or -".into()
+        }
+        _ => return None,
+    })
+}
+
 fn of_image(problem: &ImageProblem) -> Option<String> {
     Some(match problem {
         ImageProblem::NoSuchPlatform { .. } | ImageProblem::OtherPlatform { .. } => {
             "choose one that is there with --platform".into()
         }
-        ImageProblem::SeveralImages(_) | ImageProblem::NoSuchTag { .. } => "add :TAG of one of them to the source".into(),
+        ImageProblem::SeveralImages(_) | ImageProblem::NoSuchTag { .. } => {
+            "add :TAG of one of them to the source".into()
+        }
         ImageProblem::XattrSpace { .. } => "ext4 keeps an inode's xattrs in the inode and one block".into(),
         _ => return None,
     })

@@ -5,7 +5,7 @@ use planish::Limits;
 /// One flag a limit; their names are those of [`planish::limits::Limit::flag`].
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Limits")]
-pub struct Arguments {
+pub struct LimitArguments {
     /// Bytes of one manifest, index or config
     #[arg(long, value_name = "BYTES", default_value = "4M", value_parser = super::size::bytes)]
     max_manifest_bytes: u64,
@@ -36,7 +36,7 @@ pub struct Arguments {
     max_zstd_window_log: u32,
 }
 
-impl Arguments {
+impl LimitArguments {
     /// Returns the limits.
     pub fn limits(&self) -> Limits {
         Limits {
@@ -61,12 +61,12 @@ mod tests {
     #[derive(Debug, Parser)]
     struct Only {
         #[command(flatten)]
-        limits: super::Arguments,
+        limits: super::LimitArguments,
     }
 
     #[test]
     fn every_limit_has_the_flag_that_its_error_names() {
-        let command = super::Arguments::augment_args(clap::Command::new("x"));
+        let command = super::LimitArguments::augment_args(clap::Command::new("x"));
         let flags: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
         let named: Vec<_> = Limit::ALL.iter().map(|limit| limit.flag()).collect();
         assert_eq!(flags, named);

@@ -35,7 +35,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Build(build::Arguments),
+    Build(build::BuildArguments),
 }
 
 /// Runs the program and returns its exit code.

@@ -50,7 +50,9 @@ impl Progress for Bar {
             (Some(total), Stage::Layers) => {
                 (ProgressBar::new(total), "{msg:18} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {elapsed}")
             }
-            (Some(total), _) => (ProgressBar::new(total), "{msg:18} {wide_bar} {human_pos}/{human_len} inodes {elapsed}"),
+            (Some(total), _) => {
+                (ProgressBar::new(total), "{msg:18} {wide_bar} {human_pos}/{human_len} inodes {elapsed}")
+            }
             (None, _) => (ProgressBar::new_spinner(), "{msg:18} {spinner} {elapsed}"),
         };
         if let Ok(style) = ProgressStyle::with_template(template) {

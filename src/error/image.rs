@@ -92,6 +92,10 @@ pub enum ImageProblem {
     // Source
     #[error("is neither an OCI layout nor a docker archive: it holds no index.json and no manifest.json")]
     NotAnImage,
+    #[error("is no OCI layout: it holds no index.json")]
+    NoIndex,
+    #[error("is no docker archive: it holds no manifest.json")]
+    NoDockerManifest,
     #[error("does not exist in it")]
     Missing,
     #[error("has no image named {wanted}; it has: {there}")]
@@ -126,6 +130,12 @@ pub enum ImageProblem {
     DiffIdMismatch { promised: Digest, actual: Digest },
     #[error("is a link to a file that it does not hold")]
     DanglingLink,
+    #[error("is not a regular file")]
+    NotAFile,
+    #[error("is a foreign layer that is not there, and planish follows no url")]
+    ForeignLayer,
+    #[error("has a root filesystem of type {0}, which is not layers")]
+    RootfsType(String),
     // Compression
     #[error("is not valid {format}: {detail}")]
     Compression { format: &'static str, detail: String },

@@ -5,7 +5,7 @@ use super::{Filesystem, InodeNumber, ReadAt, ReadError, Superblock};
 
 impl Superblock {
     /// Returns the block that holds the descriptor of `group`.
-    fn descriptor_block(&self, group: u64) -> u64 {
+    pub(super) fn descriptor_block(&self, group: u64) -> u64 {
         let per_block = u64::from(self.block_size / u32::from(self.descriptor_size));
         let meta_group = group / per_block;
         // Block 0 holds the boot sector, and with blocks of 1 KiB nothing else, even where the first data block
@@ -21,20 +21,15 @@ impl Superblock {
         self.first_data_block + first * u64::from(self.blocks_per_group) + u64::from(self.has_backup(first))
     }
 
-    /// Returns whether a group begins with a copy of the superblock.
+    /// Returns whether the first group of a meta group, not of the first one, begins with a copy of the superblock.
+    ///
+    /// Its number is even, and those that keep copies when these are sparse are odd.
     fn has_backup(&self, group: u64) -> bool {
         if self.features.sparse_super2() {
-            return group == 0 || self.backup_groups.iter().any(|&backup| u64::from(backup) == group);
+            return self.backup_groups.iter().any(|&backup| u64::from(backup) == group);
         }
-        group <= 1 || !self.features.sparse_super() || [3, 5, 7].into_iter().any(|base| is_power(group, base))
+        !self.features.sparse_super()
     }
-}
-
-fn is_power(mut number: u64, base: u64) -> bool {
-    while number.is_multiple_of(base) {
-        number /= base;
-    }
-    number == 1
 }
 
 impl<R: ReadAt> Filesystem<R> {

@@ -136,8 +136,9 @@ impl Superblock {
         if !inode_size.is_power_of_two() || inode_size < 128 || inode_size > self.block_size {
             return Err(damaged("s_inode_size", inode_size));
         }
+        // The largest still leaves two to a block: meta groups begin at even groups.
         let smallest = if self.features.is_64bit() { 64 } else { 32 };
-        if !self.descriptor_size.is_power_of_two() || !(smallest..=1024).contains(&self.descriptor_size) {
+        if !self.descriptor_size.is_power_of_two() || !(smallest..=512).contains(&self.descriptor_size) {
             return Err(damaged("s_desc_size", self.descriptor_size));
         }
         Ok(())

@@ -25,8 +25,9 @@ struct Form {
 const PLAIN: Form = Form { options: &[], size: "64M", block_size: 4096, inode_size: 256, xattr_max: 3900 };
 const SMALL: Form = Form { size: "220M", block_size: 1024, xattr_max: 900, ..PLAIN };
 
-/// Every way in which e2fsprogs lays out a filesystem that changes where or how something is found.
-const FORMS: [Form; 20] = [
+/// Every way in which e2fsprogs lays out a filesystem that changes where or how something is found. Few inodes a group
+/// (`-N`) spread the tree over groups whose descriptors are not in the first block.
+const FORMS: [Form; 22] = [
     PLAIN,
     Form { options: &["-I", "128"], inode_size: 128, ..PLAIN },
     Form { options: &["-I", "1024"], inode_size: 1024, ..PLAIN },
@@ -39,13 +40,15 @@ const FORMS: [Form; 20] = [
     Form { options: &["-O", "inline_data", "-I", "1024"], inode_size: 1024, ..PLAIN },
     Form { options: &["-O", "ea_inode"], xattr_max: 4096, ..PLAIN },
     Form { options: &["-O", "bigalloc", "-C", "16384"], ..PLAIN },
-    Form { options: &["-O", "^flex_bg,^huge_file"], ..PLAIN },
-    Form { options: &["-O", "^sparse_super,^resize_inode", "-g", "1024"], ..PLAIN },
+    Form { options: &["-O", "^flex_bg,^huge_file", "-g", "1024", "-N", "512"], ..PLAIN },
+    Form { options: &["-O", "^sparse_super,^resize_inode", "-g", "1024", "-N", "512"], ..PLAIN },
     Form { options: &["-O", "none,ext_attr", "-I", "128"], inode_size: 128, ..PLAIN },
     SMALL,
     Form { options: &["-O", "^extent,^64bit"], ..SMALL },
-    Form { options: &["-O", "meta_bg,^resize_inode"], ..SMALL },
-    Form { options: &["-O", "meta_bg,^resize_inode,sparse_super2", "-g", "2048"], ..SMALL },
+    Form { options: &["-O", "meta_bg,^resize_inode", "-g", "2048", "-N", "880"], ..SMALL },
+    Form { options: &["-O", "meta_bg,^resize_inode,sparse_super2", "-g", "2048", "-N", "880"], ..SMALL },
+    Form { options: &["-O", "meta_bg,^resize_inode,^sparse_super", "-g", "2048", "-N", "880"], ..SMALL },
+    Form { options: &["-O", "^has_journal,^metadata_csum"], size: "512M", block_size: 65_536, ..PLAIN },
     Form { options: &["-O", "^has_journal"], size: "512M", block_size: 65_536, ..PLAIN },
 ];
 
@@ -105,8 +108,8 @@ fn tree(form: &Form) -> Vec<Node> {
     nodes.add(&["/dir"], Kind::Directory).links = Some(3);
     nodes.add(&["/dir/sub"], Kind::Directory).links = Some(2);
     nodes.add(&["/many"], Kind::Directory).links = Some(2);
-    for number in 0..60 {
-        nodes.add(&[&format!("/many/{}{number}", "n".repeat(number * 4))], Kind::Fifo);
+    for number in 0..250 {
+        nodes.add(&[&format!("/many/{}{number}", "n".repeat(number))], Kind::Fifo);
     }
     nodes.file(&["/empty"], 0, vec![]);
     // Lengths around the room for inline data: 60 bytes, and what the inode's body has left.

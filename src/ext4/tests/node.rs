@@ -175,6 +175,7 @@ pub fn walk<R: ReadAt>(filesystem: &Filesystem<R>) -> BTreeMap<String, Facts> {
             let inode = filesystem.inode(entry.inode).unwrap();
             assert_eq!(entry.kind, filesystem.superblock().features.filetype().then_some(inode.kind), "{name}");
             if name == "/lost+found" {
+                assert_eq!(filesystem.entries(&inode).unwrap().len(), 2);
                 continue;
             }
             assert!(found.insert(name.clone(), Facts::read(filesystem, &inode)).is_none(), "{name} appears twice");

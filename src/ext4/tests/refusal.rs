@@ -60,7 +60,12 @@ fn damage_of_an_inode_is_named() {
     let leaf = u32::from_le_bytes(inode_of(&filesystem, "deep").i_block()[16..20].try_into().unwrap());
     let first = filesystem.extents(&inode_of(&filesystem, "f")).unwrap()[0].physical.unwrap();
     let first = u32::try_from(first).unwrap();
+    let mut twice = inode_of(&filesystem, "f").i_block()[2..36].to_vec();
+    twice[0] = 2;
+    twice[22..].copy_from_slice(&[3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]);
+    twice[30..].copy_from_slice(&(first + 2).to_le_bytes());
     let table: &[(&str, usize, &[u8], String)] = &[
+        ("f", 0x2a, &twice, format!("uses block {} twice", first + 2)),
         ("x", 0x00, &[0, 0], "has no file type: its mode is 0o0".into()),
         ("x", 0x80, &[0xff, 0], "claims 255 bytes of extra fields".into()),
         ("f", 0x6c, &[0, 0, 0, 0x80], "claims 9223372036854778880 bytes of content".into()),

@@ -60,6 +60,25 @@ fn the_superblock_says_what_mkfs_was_told() {
 }
 
 #[test]
+fn descriptors_before_the_first_meta_group_lie_together() {
+    let nodes: Vec<_> = (0..200).map(|number| file(&format!("/{number}"), number, vec![])).collect();
+    let options = ["-b", "1024", "-g", "1024", "-N", "512", "-O", "meta_bg,^resize_inode,^has_journal,^flex_bg"];
+    let mut bytes = Image::make(&options, "64M", &nodes).bytes();
+    let own = Filesystem::open(&bytes[..]).unwrap().superblock().descriptor_block(16);
+    let own = usize::try_from(own).unwrap() * 1024;
+    // What resize2fs leaves: the table as it was at first, meta groups behind it. Block 3 held a bitmap.
+    bytes.copy_within(own..own + 1024, 3 * 1024);
+    bytes[own..own + 1024].fill(0xff);
+    bytes[1024 + 0x104] = 2;
+    let filesystem = Filesystem::open(&bytes[..]).unwrap();
+    for number in [0, 100, 199, 99] {
+        let inode = inode_of(&filesystem, &number.to_string());
+        assert_eq!(inode.size, number);
+    }
+    assert!(inode_of(&filesystem, "99").number.get() > 16 * 8);
+}
+
+#[test]
 fn sectors_count_all_blocks_of_an_inode() {
     let mut large = file("/with-xattr-block", 5, vec![(0, vec![1; 5])]);
     large.xattrs.push(super::NodeXattr { name: "user.k", set: vec![7; 1000], stored: vec![7; 1000] });

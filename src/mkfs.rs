@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
+use std::io::Write;
 use std::path::Path;
 
 use crate::cancel::Cancel;
@@ -17,7 +18,7 @@ const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,flex
                         dir_nlink,extra_isize,metadata_csum";
 const SECONDS_MAX: u64 = 3600;
 const CONFIG_NAME: &str = "mke2fs.conf";
-const CONFIG: &str = "[defaults]\n";
+const CONFIG: &[u8] = b"[defaults]\n";
 
 /// A filesystem that holds the tree's names, contents and links, and not yet its metadata.
 #[derive(Debug)]
@@ -39,8 +40,8 @@ pub fn format<'a>(
     work: &WorkDir,
     cancel: &Cancel,
 ) -> Result<Formatted<'a>> {
-    let config = work.path().join(CONFIG_NAME);
-    std::fs::write(&config, CONFIG).map_err(Error::io("write", &config))?;
+    let (mut file, config) = work.make_file(CONFIG_NAME)?;
+    file.write_all(CONFIG).map_err(Error::io("write", &config))?;
     File::options()
         .write(true)
         .open(image)

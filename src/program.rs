@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal as KillSignal, kill_process_group};
 
 use crate::cancel::Cancel;
-use crate::error::{Error, Result, ToolProblem};
+use crate::error::{Error, ErrorKind, Result, ToolProblem};
 use crate::path::Escaped;
 
 /// How much of a child's stderr is kept: its end, in bytes.
@@ -107,7 +107,9 @@ impl Program {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .process_group(0);
-        let child = command.spawn().map_err(|source| Error::tool(self.name, ToolProblem::Start(source)))?;
+        let child = command.spawn().map_err(|source| {
+            Error::from(ErrorKind::Tool { tool: self.name, problem: ToolProblem::Start, source: Some(source) })
+        })?;
         let mut child = Running(child);
         let stderr = child.0.stderr.take();
         let reader = std::thread::spawn(move || stderr.map(read_end).unwrap_or_default());
@@ -224,7 +226,6 @@ fn numbers(version: &str) -> (u32, u32) {
 mod tests {
     use super::*;
     use crate::cancel::Signal;
-    use crate::error::ErrorKind;
 
     fn shell(script: &str, seconds: u64, cancel: &Cancel) -> Result<Output> {
         let program = Program { name: "sh", path: "/bin/sh".into() };

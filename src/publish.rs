@@ -24,13 +24,17 @@ impl Output {
     ///
     /// The path cannot take the result.
     pub fn check(path: &Path, replace: bool, read: &[&Path]) -> Result<Self> {
-        let refuse = |problem| Error::from(ErrorKind::Output { path: path.to_owned(), problem });
+        let refuse = |problem| Error::output(path, problem);
+        let unusable = |source| {
+            let problem = OutputProblem::Parent;
+            Error::from(ErrorKind::Output { path: path.to_owned(), problem, source: Some(source) })
+        };
         let name = path.file_name().filter(|_| !ends_in_slash(path)).ok_or_else(|| refuse(OutputProblem::NoName))?;
         let parent = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
-        let parent = parent.canonicalize().map_err(|e| refuse(OutputProblem::Parent(e)))?;
+        let parent = parent.canonicalize().map_err(unusable)?;
         let writable = rustix::fs::access(&parent, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
         let absolute = parent.join(name);
         if let Ok(there) = absolute.symlink_metadata() {
@@ -45,7 +49,7 @@ impl Output {
                 return Err(refuse(OutputProblem::Exists));
             }
         }
-        writable.map_err(|e| refuse(OutputProblem::Parent(e.into())))?;
+        writable.map_err(|e| unusable(e.into()))?;
         let inside = |read: &&Path| read.canonicalize().is_ok_and(|read| absolute.starts_with(read));
         if read.iter().any(inside) {
             return Err(refuse(OutputProblem::InsideSource));

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FlockOperation, RenameFlags, flock};
 use rustix::io::Errno;
 
-use crate::error::{Error, ErrorKind, OutputProblem, Result};
+use crate::error::{Error, OutputProblem, Result};
 
 const DIRECTORY_PREFIX: &str = "planish-work-";
 const FILE_MARK: &str = ".planish-";
@@ -62,6 +62,20 @@ impl WorkDir {
         std::fs::create_dir(&path).map_err(Error::io("make", &path))?;
         set_mode(&path, 0o700)?;
         Ok(path)
+    }
+}
+
+impl WorkDir {
+    /// Makes a file (0600) in it and returns it with its absolute path.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn make_file(&self, name: &str) -> Result<(File, PathBuf)> {
+        let path = self.path.join(name);
+        let file = File::create_new(&path).map_err(Error::io("make", &path))?;
+        set_mode(&path, 0o600)?;
+        Ok((file, path))
     }
 }
 
@@ -141,7 +155,7 @@ impl Unfinished {
         match rustix::fs::renameat_with(CWD, &self.path, CWD, target, flags) {
             Ok(()) => self.published = true,
             Err(Errno::EXIST) => {
-                return Err(ErrorKind::Output { path: target.to_owned(), problem: OutputProblem::Exists }.into());
+                return Err(Error::output(target, OutputProblem::Exists));
             }
             Err(error) => return Err(Error::io("rename to", target)(error)),
         }

@@ -53,8 +53,7 @@ pub fn patch<'a>(
     let file = File::open(image).map_err(Error::io("open", image))?;
     let filesystem = Filesystem::open(file).map_err(unreadable)?;
     let records = check::check(&filesystem, tree, plan, cancel)?;
-    let path = work.path().join(SCRIPT_NAME);
-    let requests = write(&path, |out| {
+    let requests = write(work, |out| {
         let mut script = script::Script::new(out, work);
         script.inodes(tree, plan)?;
         let bytes = dirent::patches(&filesystem, &records).map_err(|fault| ScriptFault::Stop(unreadable(fault)))?;
@@ -84,12 +83,12 @@ fn unreadable(fault: ReadError) -> Error {
     Error::tool("mkfs.ext4", ToolProblem::Unreadable(fault.to_string()))
 }
 
-fn write(path: &Path, fill: impl FnOnce(&mut dyn Write) -> std::result::Result<u64, ScriptFault>) -> Result<u64> {
-    let file = File::create(path).map_err(Error::io("make", path))?;
+fn write(work: &WorkDir, fill: impl FnOnce(&mut dyn Write) -> std::result::Result<u64, ScriptFault>) -> Result<u64> {
+    let (file, path) = work.make_file(SCRIPT_NAME)?;
     let mut out = BufWriter::with_capacity(1 << 18, file);
     let written = fill(&mut out).and_then(|n| out.flush().map(|()| n).map_err(ScriptFault::Write));
     written.map_err(|fault| match fault {
-        ScriptFault::Write(source) => Error::io("write", path)(source),
+        ScriptFault::Write(source) => Error::write(&path, 0, source),
         ScriptFault::Unsafe => ErrorKind::Bug("a debugfs request holds a byte that it must not").into(),
         ScriptFault::Stop(error) => error,
     })

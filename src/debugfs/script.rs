@@ -127,8 +127,8 @@ impl<'a> Script<'a> {
         }
         let file = format!("value{}", self.values);
         self.values += 1;
-        let path = self.work.path().join(&file);
-        std::fs::write(&path, &xattr.value).map_err(|e| ScriptFault::Stop(Error::io("write", &path)(e)))?;
+        let (mut out, path) = self.work.make_file(&file).map_err(ScriptFault::Stop)?;
+        out.write_all(&xattr.value).map_err(|e| ScriptFault::Stop(Error::io("write", &path)(e)))?;
         self.request(&format!("ea_set -f {file} <{number}> {name}"))
     }
 }

@@ -3,7 +3,7 @@
 use super::Fault;
 
 /// What a tool of e2fsprogs did.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum ToolProblem {
@@ -14,7 +14,7 @@ pub enum ToolProblem {
     #[error("does not say its version")]
     NoVersion,
     #[error("cannot be started")]
-    Start(#[source] std::io::Error),
+    Start,
     #[error("failed with exit code {code}: {stderr}")]
     Failed { code: i32, stderr: String },
     #[error("was killed by signal {0}")]
@@ -32,7 +32,7 @@ pub enum ToolProblem {
 }
 
 /// Why a path cannot take the result.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum OutputProblem {
@@ -49,13 +49,13 @@ pub enum OutputProblem {
     #[error("lies inside the image that is read")]
     InsideSource,
     #[error("its directory cannot be used")]
-    Parent(#[source] std::io::Error),
+    Parent,
 }
 
 impl OutputProblem {
     pub(super) fn fault(&self) -> Fault {
         match self {
-            Self::Parent(_) => Fault::Machine,
+            Self::Parent => Fault::Machine,
             _ => Fault::Usage,
         }
     }

@@ -62,6 +62,9 @@ pub enum ErrorKind {
         tool: &'static str,
         /// What it did.
         problem: ToolProblem,
+        /// The system's answer, where it has one.
+        #[source]
+        source: Option<std::io::Error>,
     },
     /// The place for the result cannot be used.
     #[error("output {}: {problem}", ShownPath(path))]
@@ -70,6 +73,9 @@ pub enum ErrorKind {
         path: PathBuf,
         /// Why it cannot be used.
         problem: OutputProblem,
+        /// The system's answer, where it has one.
+        #[source]
+        source: Option<std::io::Error>,
     },
     /// The operating system refused.
     #[error("{action} {}", ShownPath(path))]
@@ -197,7 +203,13 @@ impl Error {
     /// Returns an error about a tool.
     #[must_use]
     pub fn tool(tool: &'static str, problem: ToolProblem) -> Self {
-        ErrorKind::Tool { tool, problem }.into()
+        ErrorKind::Tool { tool, problem, source: None }.into()
+    }
+
+    /// Returns an error about the place for the result.
+    #[must_use]
+    pub fn output(path: &Path, problem: OutputProblem) -> Self {
+        ErrorKind::Output { path: path.to_owned(), problem, source: None }.into()
     }
 
     /// Returns the error of a failed write below `directory`, after `written` bytes: a full disk is told from the rest.

@@ -25,10 +25,7 @@ fn a_message_names_its_subject_first() {
             "the image has more than 5 entries in all layers, --max-entries allows 5",
         ),
         (Error::tool("mkfs.ext4", ToolProblem::Missing), "mkfs.ext4 is not installed: not in PATH, /usr/sbin or /sbin"),
-        (
-            ErrorKind::Output { path: "/tmp/a\nb".into(), problem: OutputProblem::Exists }.into(),
-            r"output /tmp/a\x0ab: exists already",
-        ),
+        (Error::output(Path::new("/tmp/a\nb"), OutputProblem::Exists), r"output /tmp/a\x0ab: exists already"),
     ];
     for (error, want) in table {
         assert_eq!(error.to_string(), want);
@@ -38,10 +35,10 @@ fn a_message_names_its_subject_first() {
 #[test]
 fn each_group_has_its_documented_exit_code() {
     let code = |error: Error| error.fault().exit_code();
-    let output = |problem| ErrorKind::Output { path: "x".into(), problem }.into();
+    let output = |problem| Error::output(Path::new("x"), problem);
     assert_eq!(code(output(OutputProblem::Exists)), 2);
     assert_eq!(code(Error::image(Place::Layers, ImageProblem::Empty)), 5);
-    assert_eq!(code(output(OutputProblem::Parent(std::io::ErrorKind::NotFound.into()))), 6);
+    assert_eq!(code(output(OutputProblem::Parent)), 6);
     assert_eq!(code(Error::io("open", "/x")(std::io::Error::from(std::io::ErrorKind::NotFound))), 6);
     assert_eq!(code(ErrorKind::Size { needed: 2, allowed: 1 }.into()), 7);
     assert_eq!(code(ErrorKind::Proof { count: 1, first: String::new() }.into()), 8);

@@ -75,10 +75,15 @@ impl Bench {
     pub fn planish(&self) -> Command {
         let mut command = Command::new(self.binary());
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(self.home());
+        self.as_user(&mut command);
+        command
+    }
+
+    /// Makes a command run as the ordinary user.
+    pub fn as_user(&self, command: &mut Command) {
         if is_root() {
             command.uid(USER).gid(USER);
         }
-        command
     }
 
     /// Runs `planish build SOURCE --output OUTPUT` for linux/amd64, with more arguments.

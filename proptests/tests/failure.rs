@@ -1,0 +1,293 @@
+//! Bad days: what a failed build says, its exit code, and that it leaves nothing behind.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use planish_proptests::writer::{Content, Entry, Image, Layer};
+use support::{Bench, failed, is_root, read_clean, set_mode, succeeded};
+
+fn layered(bench: &Bench) -> String {
+    format!("oci:{}", bench.fixture("layered").display())
+}
+
+/// An image with one file of so many bytes that are not zero.
+fn large(bench: &Bench, bytes: usize) -> String {
+    let layout = bench.shared("large");
+    let file = Entry::file("file", Content::Repeat { byte: 7, count: bytes });
+    Image::new([Layer::new([file])]).write_layout(&layout, "latest").unwrap();
+    format!("oci:{}", layout.display())
+}
+
+/// Runs a build in a mount namespace of its own, after `mounts` (a shell script), as the ordinary user.
+fn with_mounts(bench: &Bench, mounts: &str, arguments: &[&str]) -> Output {
+    // Root drops to the user after mounting; the user maps itself to root to be allowed to mount.
+    let (unshare, drop) = match is_root() {
+        true => ("-m", "exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all -- \"$@\""),
+        false => ("-rm", "exec \"$@\""),
+    };
+    let build = bench.planish();
+    Command::new("unshare")
+        .args([unshare, "/bin/sh", "-ec", &format!("{mounts}\n{drop}"), "sh"])
+        .args(["env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin"])
+        .arg(build.get_program())
+        .args(arguments)
+        .current_dir(bench.home())
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_missing_tool_is_named_before_anything_is_read() {
+    let bench = Bench::new();
+    let hide = "mount -t tmpfs none /usr/sbin; test -L /sbin || mount -t tmpfs none /sbin";
+    let output = with_mounts(&bench, hide, &["build", "oci:/nowhere:x", "-o", "out.ext4"]);
+    assert_eq!(failed(&output, 6), "mkfs.ext4 is not installed: not in PATH, /usr/sbin or /sbin");
+    assert!(support::stderr(&output).contains("hint: install e2fsprogs"));
+    assert_eq!(bench.left(), [""; 0]);
+}
+
+#[test]
+fn outputs_that_cannot_be_are_refused_before_anything_is_read() {
+    let bench = Bench::new();
+    let refused = |output: &str, code: i32| {
+        let result = bench.build("oci:/nowhere:x", output, &["--force"]);
+        failed(&result, code)
+    };
+    std::fs::create_dir(bench.at("dir")).unwrap();
+    std::fs::create_dir(bench.at("read-only")).unwrap();
+    std::fs::write(bench.at("secret"), "secret").unwrap();
+    std::os::unix::fs::symlink("secret", bench.at("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", bench.at("dangling")).unwrap();
+    set_mode(&bench.at("read-only"), 0o555);
+    succeeded_mkfifo(&bench.at("fifo"));
+    for path in ["dir", "dir/.", "read-only", "secret", "fifo"] {
+        bench.give(&bench.at(path));
+    }
+    assert_eq!(refused("dir", 2), "output dir: is a directory");
+    assert_eq!(refused("dir/", 2), "output dir/: has no file name");
+    let symlink = "is a symlink, and planish does not write through one";
+    assert_eq!(refused("link", 2), format!("output link: {symlink}"));
+    assert_eq!(refused("dangling", 2), format!("output dangling: {symlink}"));
+    assert_eq!(refused("/dev/stdout", 2), format!("output /dev/stdout: {symlink}"));
+    assert_eq!(refused("/dev/null", 2), "output /dev/null: is not a regular file");
+    assert_eq!(refused("fifo", 2), "output fifo: is not a regular file");
+    let missing = "output no/such/file: its directory cannot be used: No such file or directory (os error 2)";
+    assert_eq!(refused("no/such/file", 6), missing);
+    let denied = "output read-only/x: its directory cannot be used: Permission denied (os error 13)";
+    assert_eq!(refused("read-only/x", 6), denied);
+    assert_eq!(std::fs::read(bench.at("secret")).unwrap(), b"secret");
+    assert_eq!(bench.left(), ["dangling", "dir", "fifo", "link", "read-only", "secret"]);
+}
+
+fn succeeded_mkfifo(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn an_output_that_exists_is_replaced_only_by_force_and_only_by_a_finished_one() {
+    let bench = Bench::new();
+    std::fs::write(bench.at("out.ext4"), "old").unwrap();
+    bench.give(&bench.at("out.ext4"));
+    assert_eq!(failed(&bench.build(&layered(&bench), "out.ext4", &[]), 2), "output out.ext4: exists already");
+    let layout = bench.shared("bad");
+    Image::new([Layer::new([Entry::file("a", "a")]).wrong_digest()]).write_layout(&layout, "latest").unwrap();
+    failed(&bench.build(&format!("oci:{}", layout.display()), "out.ext4", &["--force"]), 5);
+    assert_eq!(std::fs::read(bench.at("out.ext4")).unwrap(), b"old");
+    succeeded(&bench.build(&layered(&bench), "out.ext4", &["--force"]));
+    read_clean(&bench.at("out.ext4"));
+    assert_eq!(bench.left(), ["out.ext4"]);
+}
+
+#[test]
+fn an_output_inside_the_image_is_refused() {
+    let bench = Bench::new();
+    let layout = bench.at("layout");
+    Image::new([Layer::new([Entry::file("a", "a")])]).write_layout(&layout, "latest").unwrap();
+    for path in [&layout, &layout.join("blobs")] {
+        bench.give(path);
+    }
+    for output in ["layout/out.ext4", "layout/index.json"] {
+        let text = failed(&bench.build("oci:layout", output, &["--force"]), 2);
+        assert_eq!(text, format!("output {output}: lies inside the image that is read"));
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_output_is_named() {
+    let bench = Bench::new();
+    let source = large(&bench, 24 << 20);
+    let disk = bench.shared("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = format!("mount -t tmpfs -o size=8m,mode=1777 none '{}'", disk.display());
+    let script = format!("{mount}; trap 'ls -A {0} > {0}.left' EXIT", disk.display());
+    let output = disk.join("out.ext4");
+    let arguments = ["build", &source, "-o", output.to_str().unwrap(), "--platform", "linux/amd64"];
+    let work = bench.at("work");
+    std::fs::create_dir(&work).unwrap();
+    bench.give(&work);
+    let result = with_mounts(&bench, &script, &[&arguments[..], &["--work-dir", "work"]].concat());
+    let text = failed(&result, 6);
+    assert!(text.starts_with("mkfs.ext4 ran out of space in "), "{text}");
+    assert!(text.contains(": the filesystem needs "), "{text}");
+    assert_eq!(work.read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_full_work_directory_is_named() {
+    let bench = Bench::new();
+    let source = large(&bench, 24 << 20);
+    let disk = bench.shared("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = format!("mount -t tmpfs -o size=4m,mode=1777 none '{}'", disk.display());
+    let arguments = ["build", &source, "-o", "out.ext4", "--platform", "linux/amd64", "--work-dir"];
+    let result = with_mounts(&bench, &mount, &[&arguments[..], &[disk.to_str().unwrap()]].concat());
+    let text = failed(&result, 6);
+    assert!(text.starts_with(&format!("no space left in {}/planish-work-", disk.display())), "{text}");
+    assert!(text.contains(" after 4194304 bytes, "), "{text}");
+    assert!(support::stderr(&result).contains("hint: choose another disk with --work-dir or TMPDIR"));
+    assert_eq!(bench.left(), [""; 0]);
+}
+
+#[test]
+fn a_size_is_a_promise() {
+    let bench = Bench::new();
+    let text = failed(&bench.build(&large(&bench, 24 << 20), "out.ext4", &["--size", "8M"]), 7);
+    let needed: u64 = text.split_whitespace().nth(3).unwrap().parse().unwrap();
+    assert_eq!(text, format!("the tree needs {needed} bytes, --size allows 8388608"));
+    for size in [needed, needed + 4096, 200 << 20, (200 << 20) + 1000] {
+        succeeded(&bench.build(&large_again(&bench), "out.ext4", &["--force", "--size", &size.to_string()]));
+        assert_eq!(bench.at("out.ext4").metadata().unwrap().len(), size);
+        read_clean(&bench.at("out.ext4"));
+    }
+}
+
+fn large_again(bench: &Bench) -> String {
+    format!("oci:{}", bench.shared("large").display())
+}
+
+#[test]
+fn limits_are_named_with_their_flag() {
+    let bench = Bench::new();
+    let source = layered(&bench);
+    let over = |flag: &str, value: &str| failed(&bench.build(&source, "out.ext4", &[flag, value]), 7);
+    assert!(over("--max-layers", "3").ends_with(" has 4 layers, --max-layers allows 3"));
+    assert_eq!(
+        over("--max-entries", "50"),
+        "the image has more than 50 entries in all layers, --max-entries allows 50"
+    );
+    assert_eq!(
+        over("--max-bytes", "4096"),
+        "the image has more than 4096 uncompressed bytes in all layers, --max-bytes allows 4096"
+    );
+    assert_eq!(
+        over("--max-directory-entries", "10"),
+        "/ has 11 names in one directory, --max-directory-entries allows 10"
+    );
+    assert!(over("--max-file-bytes", "30").ends_with(" bytes in one file, --max-file-bytes allows 30"));
+    assert!(over("--max-manifest-bytes", "300").ends_with(", --max-manifest-bytes allows 300"));
+    assert!(over("--max-extension-bytes", "100").ends_with(", --max-extension-bytes allows 100"));
+    assert_eq!(bench.left(), [""; 0]);
+}
+
+#[test]
+fn losses_are_noted_and_strict_refuses_them() {
+    let bench = Bench::new();
+    let layout = bench.shared("losses");
+    let file = Entry::file("a\x1b", "a").xattr("security.selinux", "label").mtime(1 << 40, 0);
+    let layers = [Layer::new([file]), Layer::new([Entry::file("a\x1b/b", "b")])];
+    Image::new(layers).write_layout(&layout, "latest").unwrap();
+    let source = format!("oci:{}", layout.display());
+    let text = failed(&bench.build(&source, "out.ext4", &["--strict"]), 5);
+    assert!(text.starts_with("3 losses, and --strict allows none: layer 1: /a\\x1b: "), "{text}");
+    let output = bench.build(&source, "out.ext4", &["--json"]);
+    succeeded(&output);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let kinds: Vec<_> = report["notes"].as_array().unwrap().iter().map(|note| note["kind"].clone()).collect();
+    assert_eq!(kinds, ["time-clamped", "xattr-dropped", "parent-replaced"]);
+    assert!(support::stderr(&output).contains("layer 1: /a\\x1b: xattr dropped: security.selinux"));
+    succeeded(&bench.build(&source, "out.ext4", &["--force", "--keep-selinux"]));
+}
+
+#[test]
+fn names_cannot_run_commands() {
+    let bench = Bench::new();
+    let canary = bench.at("PWNED");
+    let touch = format!("!touch {}", canary.display()).replace('/', "\t");
+    let names = [
+        format!("a\" uid 0\n{touch}"),
+        format!("{touch}\n#"),
+        "<2>".into(),
+        "-w".into(),
+        "$(touch PWNED)".into(),
+        "a\rb".into(),
+        "\"".repeat(200),
+    ];
+    let mut entries = Vec::new();
+    for (name, n) in names.iter().zip(1..) {
+        entries.push(Entry::file(format!("f/{name}"), "x").owner(n, n).mode(0o4755));
+        entries.push(Entry::char_device(format!("d/{name}"), n, n));
+        entries.push(Entry::symlink(format!("l/{name}"), name.clone()));
+        entries.push(Entry::hardlink(format!("l/2{name}"), format!("l/{name}")));
+        entries.push(Entry::dir(format!("n/{name}")).xattr(format!("user.{name}"), name.clone()));
+    }
+    let layout = bench.shared("names");
+    Image::new([Layer::new(entries)]).write_layout(&layout, "latest").unwrap();
+    succeeded(&bench.build(&format!("oci:{}", layout.display()), "out.ext4", &[]));
+    let found = read_clean(&bench.at("out.ext4"));
+    for (name, n) in names.iter().zip(1..) {
+        let file = found.get(format!("/f/{name}").as_bytes()).unwrap();
+        assert_eq!((file.uid, file.mode), (n, 0o4755), "{name}");
+        assert_eq!(found.names(format!("/l/{name}").as_bytes()).len(), 2);
+        let directory = found.get(format!("/n/{name}").as_bytes()).unwrap();
+        assert_eq!(directory.xattrs[format!("user.{name}").as_bytes()], name.as_bytes());
+    }
+    assert_eq!(bench.left(), ["out.ext4"]);
+}
+
+#[test]
+fn a_tool_that_fails_is_quoted_without_control_bytes() {
+    let bench = Bench::new();
+    let fake = |script: &str| {
+        let dir = bench.shared("bin");
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("mkfs.ext4");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        set_mode(&path, 0o755);
+        let mut command = bench.planish();
+        command.env("PATH", format!("{}:/usr/bin:/bin", dir.display()));
+        command.args(["build", &layered(&bench), "-o", "out.ext4", "--platform", "linux/amd64"]);
+        command.output().unwrap()
+    };
+    let version = "case $1 in -V) echo 'mke2fs 1.47.0 (x)' >&2; exit 0;; esac";
+    let old = failed(&fake("echo 'mke2fs 1.42.9 (x)' >&2"), 6);
+    assert_eq!(old, "mkfs.ext4 has version 1.42.9, planish needs 1.46 or later");
+    assert_eq!(failed(&fake("exit 0"), 6), "mkfs.ext4 does not say its version");
+    let escaped = failed(&fake(&format!("{version}; printf '\\033[31mred\\n' >&2; exit 3")), 6);
+    assert_eq!(escaped, r"mkfs.ext4 failed with exit code 3: \x1b[31mred");
+    let killed = failed(&fake(&format!("{version}; kill -9 $$")), 6);
+    assert_eq!(killed, "mkfs.ext4 was killed by signal 9");
+    let lazy = failed(&fake(&format!("{version}; exit 0")), 6);
+    assert!(lazy.starts_with("mkfs.ext4 wrote a filesystem that cannot be read back: "), "{lazy}");
+    assert_eq!(bench.left(), [""; 0]);
+}
+
+#[test]
+fn the_result_has_the_mode_that_the_umask_gives() {
+    let bench = Bench::new();
+    for (umask, mode) in [("0000", 0o666), ("0027", 0o640), ("0777", 0)] {
+        let build = bench.planish();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", &format!("umask {umask}; exec \"$@\""), "sh"]).arg(build.get_program());
+        command.args(["build", &layered(&bench), "-o", "out.ext4", "--force", "--platform", "linux/amd64"]);
+        command.current_dir(bench.home());
+        bench.as_user(&mut command);
+        succeeded(&command.output().unwrap());
+        let found = bench.at("out.ext4").metadata().unwrap().permissions().mode() & 0o7777;
+        assert_eq!(found, mode, "{umask}");
+    }
+    assert_eq!(bench.left(), ["out.ext4"]);
+}

@@ -101,7 +101,10 @@ mod tests {
     #[test]
     fn a_lower_variant_is_noted() {
         let checked = check_text(&config(r#","variant":"v6""#, ""), 0).unwrap();
-        assert_eq!(checked.notes[0].to_string(), "the image is for linux/arm/v6, which runs on linux/arm/v7");
+        assert_eq!(
+            checked.notes[0].to_string(),
+            "the image is for a lower variant of the platform, which runs on it: linux/arm/v6"
+        );
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! Reads tar streams: the layers of an image, and the archives that hold whole images.
 //!
-//! One strict reader for both: what it accepts is DESIGN.md section 2, rule 11, and where that is silent, what Go's
-//! `archive/tar` accepts, since that is what images were made and tested with. It knows nothing about whiteouts, layers
-//! or ext4; names and values come as the stream spells them, and content is only located, never touched.
+//! One strict reader for both. PAX wins over the header, the last of several records wins, global headers are skipped,
+//! sparse files are described by their maps; what is cut short, damaged or unknown is an error. Where POSIX leaves a choice,
+//! what Go's `archive/tar` accepts is accepted, since that is what images were made and tested with. It knows nothing about
+//! whiteouts, layers or ext4; names and values come as the stream spells them, and content is only located, never touched.
 
 mod content;
 mod entry;

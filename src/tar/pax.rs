@@ -13,6 +13,9 @@ use crate::time::Timestamp;
 
 type Result<T> = std::result::Result<T, ImageProblem>;
 
+/// What the keys of sparse files begin with.
+const SPARSE: &[u8] = b"GNU.sparse.";
+
 /// The records of one extended header that this reader applies.
 #[derive(Default)]
 pub(super) struct Pax<'a> {
@@ -45,7 +48,7 @@ impl<'a> Pax<'a> {
                 _ => {
                     if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                         xattrs.insert(name, value);
-                    } else if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    } else if let Some(key) = key.strip_prefix(SPARSE) {
                         pax.sparse.get_or_insert_default().record(key, value)?;
                     }
                 }
@@ -60,9 +63,16 @@ impl<'a> Pax<'a> {
     }
 }
 
-/// Checks that extended header data is a sequence of records.
+/// Checks that extended header data is a sequence of records, whether or not anything will be made of them.
 pub(super) fn check(data: &[u8]) -> Result<()> {
-    Records(data).try_for_each(|record| record.map(drop))
+    let mut sparse = PaxSparse::default();
+    for record in Records(data) {
+        let (key, value) = record?;
+        if let Some(key) = key.strip_prefix(SPARSE) {
+            sparse.record(key, value)?;
+        }
+    }
+    Ok(())
 }
 
 /// The records of an extended header, `LENGTH KEY=VALUE\n` each, as key and value.

@@ -352,7 +352,7 @@ fn damaged_sparse_maps_are_refused() {
         ),
         (
             Stream::new().pax(&[(b"GNU.sparse.numbytes", b"2")]).member(file()),
-            sparse("its offsets and lengths do not take turns"),
+            "entry 1: has a damaged sparse map: its offsets and lengths do not take turns".into(),
         ),
     ];
     for (stream, want) in table {

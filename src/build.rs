@@ -72,6 +72,7 @@ pub fn build(
     let tools = Tools::find(&options.search_path, cancel)?;
     let work = WorkDir::create(options.work_dir.as_deref().unwrap_or(output.directory()))?;
     let unfinished = Unfinished::beside(output.path())?;
+    work.adopt(&unfinished)?;
 
     let image = clocked.run(Stage::Open, None, || {
         let platform = options.platform.clone();
@@ -150,7 +151,7 @@ fn prove(
         let count = compared.mismatches.count();
         return Err(ErrorKind::Proof { count, first: first.to_string() }.into());
     }
-    clocked.run(Stage::Fsck, None, || verify::fsck(unfinished.path(), tools, work, cancel))?;
+    clocked.run(Stage::Fsck, None, || verify::fsck(tools, work, cancel))?;
     let verify::Comparison { names, inodes, xattrs, bytes, .. } = compared;
     Ok(Verified { names, inodes, xattrs, bytes, fsck: "e2fsck -fn" })
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result, ShownPath, ToolProblem};
 use crate::plan::Plan;
 use crate::plan::geometry::{BLOCK_SIZE, INODE_SIZE};
 use crate::program::{Invocation, Output, Tools};
-use crate::stage::Staged;
+use crate::stage::{STAGING, Staged};
 use crate::work::WorkDir;
 
 /// Everything that planish asks for, so that no `mke2fs.conf` of a distribution adds to it.
@@ -27,13 +27,13 @@ pub struct Formatted<'a> {
     pub image: &'a Path,
 }
 
-/// Makes the filesystem in the empty file at `image`.
+/// Makes the filesystem of what is staged in `work`, in the empty file at `image`.
 ///
 /// # Errors
 ///
 /// mkfs fails; the disk is full; a stop was asked for.
 pub fn format<'a>(
-    staged: &Staged,
+    _: &Staged,
     plan: &Plan,
     image: &'a Path,
     tools: &Tools,
@@ -48,7 +48,7 @@ pub fn format<'a>(
         .and_then(|file| file.set_len(plan.file_bytes))
         .map_err(Error::io("extend", image))?;
     let invocation = Invocation {
-        arguments: arguments(staged, plan, image),
+        arguments: arguments(plan),
         environment: vec![
             ("MKE2FS_CONFIG", config.into_os_string()),
             ("E2FSPROGS_FAKE_TIME", plan.identity.clock.seconds().to_string().into()),
@@ -59,7 +59,7 @@ pub fn format<'a>(
     if output.code == 0 { Ok(Formatted { image }) } else { Err(failure(&output, plan, image)) }
 }
 
-fn arguments(staged: &Staged, plan: &Plan, image: &Path) -> Vec<OsString> {
+fn arguments(plan: &Plan) -> Vec<OsString> {
     let features =
         if plan.geometry.journal_blocks == 0 { FEATURES.replace("has_journal,", "") } else { FEATURES.to_owned() };
     let mut extended = format!("root_owner=0:0,hash_seed={},lazy_itable_init=1,nodiscard", plan.identity.hash_seed);
@@ -78,7 +78,8 @@ fn arguments(staged: &Staged, plan: &Plan, image: &Path) -> Vec<OsString> {
     if plan.geometry.journal_blocks != 0 {
         option("-J", format!("size={}", (plan.geometry.journal_blocks * BLOCK_SIZE) >> 20));
     }
-    arguments.extend(["-d".into(), staged.directory().into(), image.into(), plan.geometry.blocks.to_string().into()]);
+    arguments.extend(["-d", STAGING, WorkDir::IMAGE].map(OsString::from));
+    arguments.push(plan.geometry.blocks.to_string().into());
     arguments
 }
 

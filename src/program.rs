@@ -104,19 +104,20 @@ impl Program {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(invocation.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(if invocation.keep_stdout { Stdio::piped() } else { Stdio::null() })
             .stderr(Stdio::piped())
             .process_group(0);
         let child = command.spawn().map_err(|source| {
             Error::from(ErrorKind::Tool { tool: self.name, problem: ToolProblem::Start, source: Some(source) })
         })?;
         let mut child = Running(child);
-        let stderr = child.0.stderr.take();
-        let reader = std::thread::spawn(move || stderr.map(read_end).unwrap_or_default());
+        let (stdout, stderr) = (child.0.stdout.take(), child.0.stderr.take());
+        let stdout = std::thread::spawn(move || stdout.map(read_end).unwrap_or_default());
+        let stderr = std::thread::spawn(move || stderr.map(read_end).unwrap_or_default());
         let status = self.wait(&mut child, invocation.seconds, cancel)?;
-        let stderr = reader.join().unwrap_or_default();
+        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
         match (status.code(), status.signal()) {
-            (Some(code), _) => Ok(Output { code, stderr }),
+            (Some(code), _) => Ok(Output { code, stdout, stderr }),
             (None, signal) => Err(Error::tool(self.name, ToolProblem::Killed(signal.unwrap_or_default()))),
         }
     }
@@ -149,13 +150,15 @@ pub struct Invocation<'a> {
     pub environment: Vec<(&'static str, OsString)>,
     /// The time after which it is killed.
     pub seconds: u64,
+    /// Whether the end of its stdout is kept as well.
+    pub keep_stdout: bool,
 }
 
 impl<'a> Invocation<'a> {
     /// Returns an invocation without arguments.
     #[must_use]
     pub fn new(directory: &'a Path, seconds: u64) -> Self {
-        Self { arguments: Vec::new(), directory, environment: Vec::new(), seconds }
+        Self { arguments: Vec::new(), directory, environment: Vec::new(), seconds, keep_stdout: false }
     }
 }
 
@@ -164,16 +167,19 @@ impl<'a> Invocation<'a> {
 pub struct Output {
     /// Its exit code.
     pub code: i32,
+    /// The end of what it wrote to stdout, where that was to be kept.
+    pub stdout: Vec<u8>,
     /// The end of what it wrote to stderr.
     pub stderr: Vec<u8>,
 }
 
 impl Output {
-    /// Returns the end of stderr as one escaped line.
+    /// Returns the ends of stdout and stderr as one escaped line.
     #[must_use]
     pub fn shown(&self) -> String {
-        let line = self.stderr.split(|&b| b == b'\n').filter(|line| !line.is_empty()).collect::<Vec<_>>();
-        Escaped(&line.join(&b"; "[..])).to_string()
+        let lines = self.stdout.split(|&b| b == b'\n').chain(self.stderr.split(|&b| b == b'\n'));
+        let lines: Vec<&[u8]> = lines.filter(|line| !line.is_empty()).collect();
+        Escaped(&lines.join(&b"; "[..])).to_string()
     }
 }
 

@@ -21,6 +21,8 @@ use crate::progress::Progress;
 use crate::tree::{InodeId, Node, Tree, Visit};
 use crate::work::WorkDir;
 
+/// The name of the staged tree in the work directory.
+pub const STAGING: &str = "staging";
 const DIRECTORY_MODE: Mode = Mode::RWXU;
 const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 /// How much is looked at at once for zeros, which become holes.
@@ -33,12 +35,6 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Returns the directory.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
-    }
-
     /// Removes the staged files.
     ///
     /// # Errors
@@ -55,7 +51,7 @@ impl Staged {
 ///
 /// The disk is full; the system refuses; a stop was asked for.
 pub fn stage(tree: &Tree, plan: &Plan, work: &WorkDir, progress: &dyn Progress, cancel: &Cancel) -> Result<Staged> {
-    let directory = work.make_directory("staging")?;
+    let directory = work.make_directory(STAGING)?;
     let root = rustix::fs::open(&directory, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Error::io("open", &directory))?;
     let mut stager = Stager {

@@ -66,6 +66,21 @@ impl WorkDir {
 }
 
 impl WorkDir {
+    /// The name by which programs that run in the directory call the image.
+    pub const IMAGE: &'static str = "image";
+
+    /// Gives the image that is being made its name in the directory.
+    ///
+    /// e2fsprogs takes what follows a `?` in a path for options, so no path of the caller's choice reaches it.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn adopt(&self, image: &Unfinished) -> Result<()> {
+        let link = self.path.join(Self::IMAGE);
+        std::os::unix::fs::symlink(image.path(), &link).map_err(Error::io("make", &link))
+    }
+
     /// Makes a file (0600) in it and returns it with its absolute path.
     ///
     /// # Errors

@@ -291,3 +291,19 @@ fn the_result_has_the_mode_that_the_umask_gives() {
     }
     assert_eq!(bench.left(), ["out.ext4"]);
 }
+
+#[test]
+fn output_names_mean_nothing_to_the_tools() {
+    let bench = Bench::new();
+    let source = layered(&bench);
+    std::fs::write(bench.at("a"), "theirs").unwrap();
+    let names = ["a?offset=8", "-F", "UUID=x", "a b", "\u{1b}[31m", "%s", &"n".repeat(255)];
+    for name in names {
+        succeeded(&bench.build(&source, &format!("./{name}"), &[]));
+        // They would mean something to e2fsck here, too.
+        std::fs::rename(bench.at(name), bench.at("plain")).unwrap();
+        read_clean(&bench.at("plain"));
+        assert_eq!(bench.left(), ["a", "plain"]);
+    }
+    assert_eq!(std::fs::read(bench.at("a")).unwrap(), b"theirs");
+}

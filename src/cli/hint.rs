@@ -21,7 +21,9 @@ pub fn of(error: &Error) -> Option<String> {
         ErrorKind::Output { problem: OutputProblem::Exists, .. } => "--force replaces it".into(),
         ErrorKind::Output { problem: OutputProblem::InsideSource, .. } => "choose an --output elsewhere".into(),
         ErrorKind::Strict { .. } => "drop --strict to build with the losses noted".into(),
-        ErrorKind::Proof { .. } => "this should not happen: please report it with the image".into(),
+        ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => {
+            "this should not happen: please report it with the image".into()
+        }
         ErrorKind::Image { problem, .. } => return of_image(problem),
         _ => return None,
     })

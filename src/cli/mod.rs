@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// What `--help` says below the options.
 const EXIT_CODES: &str = "Exit codes:
@@ -44,10 +45,19 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return exit::usage(&error),
     };
+    raise_open_files();
     let result = match arguments.command {
         Command::Build(arguments) => build::run(&arguments),
     };
     exit::code(result)
+}
+
+/// Allows as many open files as the system lets: each layer of a layout is one.
+fn raise_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // What is allowed now is enough for all but images of a thousand layers.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Returns a variable of the environment, unless it is empty.

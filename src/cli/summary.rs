@@ -67,9 +67,9 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         }
     }
     let stages: Vec<String> =
-        report.seconds.iter().map(|s| format!("{} {:.1}", s.stage.text(), s.seconds.as_secs_f64())).collect();
+        report.seconds.iter().map(|s| format!("{} {:.2}", s.stage.text(), s.seconds.as_secs_f64())).collect();
     let total: f64 = report.seconds.iter().map(|s| s.seconds.as_secs_f64()).sum();
-    writeln!(out, "seconds     {total:.1}: {}", stages.join(", "))
+    writeln!(out, "seconds     {total:.2}: {}", stages.join(", "))
 }
 
 fn bytes(number: u64) -> String {

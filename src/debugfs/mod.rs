@@ -63,7 +63,7 @@ pub fn patch<'a>(
     drop(filesystem);
     cancel.check()?;
     let invocation = Invocation {
-        arguments: vec!["-w".into(), "-f".into(), SCRIPT_NAME.into(), image.into()],
+        arguments: vec!["-w".into(), "-f".into(), SCRIPT_NAME.into(), WorkDir::IMAGE.into()],
         environment: vec![("E2FSPROGS_FAKE_TIME", plan.identity.clock.seconds().to_string().into())],
         ..Invocation::new(work.path(), SECONDS_MAX)
     };

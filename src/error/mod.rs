@@ -104,6 +104,12 @@ pub enum ErrorKind {
         /// The first of them, escaped.
         first: String,
     },
+    /// e2fsck finds something to repair in the finished filesystem.
+    #[error("e2fsck finds errors in the filesystem: {found}")]
+    Unsound {
+        /// What it says, escaped.
+        found: String,
+    },
     /// `--strict` was asked for and the image cannot be carried without a loss.
     #[error("{count} losses, and --strict allows none: {first}")]
     Strict {
@@ -188,7 +194,7 @@ impl Error {
             ErrorKind::Limit { .. } | ErrorKind::Size { .. } => Fault::Limit,
             ErrorKind::Output { problem, .. } => problem.fault(),
             ErrorKind::Tool { .. } | ErrorKind::Io { .. } | ErrorKind::NoSpace { .. } => Fault::Machine,
-            ErrorKind::Proof { .. } => Fault::Proof,
+            ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
             ErrorKind::Bug(_) => Fault::Bug,
         }

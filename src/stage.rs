@@ -141,12 +141,9 @@ impl Stager<'_> {
     fn write(&mut self, file: &File, content: &Content, cancel: &Cancel) -> std::result::Result<(), Failure> {
         for (offset, bytes) in content.runs() {
             for (from, len) in data_ranges(offset, bytes) {
-                // A few MiB at a time, so that a stop does not wait for a large file.
-                for (at, piece) in (from..).step_by(PIECE).zip(bytes[from..from + len].chunks(PIECE)) {
-                    cancel.check().map_err(Failure::Stop)?;
-                    file.write_all_at(piece, offset + at as u64)?;
-                    self.written += piece.len() as u64;
-                }
+                cancel.check().map_err(Failure::Stop)?;
+                file.write_all_at(&bytes[from..from + len], offset + from as u64)?;
+                self.written += len as u64;
             }
         }
         file.set_len(content.size())?;
@@ -167,8 +164,6 @@ impl Stager<'_> {
         Ok(())
     }
 }
-
-const PIECE: usize = 4 << 20;
 
 enum Failure {
     System(std::io::Error),

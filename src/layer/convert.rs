@@ -42,7 +42,12 @@ impl Iterator for Changes<'_> {
 
     fn next(&mut self) -> Option<Result<Change>> {
         loop {
-            let member = match self.members.next()? {
+            self.layer.spool.iter().for_each(|spool| spool.touch(0));
+            let Some(member) = self.members.next() else {
+                self.layer.spool.iter().for_each(|spool| spool.release());
+                return None;
+            };
+            let member = match member {
                 Ok(member) => member,
                 Err(fault) => return Some(Err(fault.in_layer(&self.layer.place, "the layer's spool".as_ref()))),
             };
@@ -151,10 +156,11 @@ impl Changes<'_> {
         let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.layer.tar.len());
         let tar::Content { offset, stored, map } = &member.content;
         let bytes = self.layer.tar.slice(at(*offset)..at(offset.saturating_add(*stored)));
-        match map {
+        let content = match map {
             None => Content::dense(bytes),
             Some(map) => Content::sparse(bytes, member.size, map.as_slice().into()),
-        }
+        };
+        content.kept_in(self.layer.spool.clone())
     }
 
     fn note(&mut self, kind: NoteKind, path: &ImagePath, detail: &[u8]) {

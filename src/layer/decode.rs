@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use super::spool::Spool;
 use crate::cancel::Cancel;
 use crate::compression::{Compression, DecodeFault, decoder};
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -68,6 +70,8 @@ pub struct Layer {
     pub place: LayerPlace,
     /// The uncompressed tar stream: a mapped file that has no name any more.
     pub tar: Bytes,
+    /// The mapping that `tar` is; an empty stream has none.
+    pub spool: Option<Arc<Spool>>,
     /// How the blob is compressed.
     pub compression: Compression,
     /// The blob's size in bytes.
@@ -111,8 +115,11 @@ pub fn decode(
         let promised = blob.diff_id.clone();
         return Err(Error::image(place(), ImageProblem::DiffIdMismatch { promised, actual: diff_id }));
     }
-    let tar = map(&spool, bytes).map_err(Error::io("map a file in", directory))?;
-    Ok(Layer { place: blob.place.clone(), tar, compression, blob_bytes })
+    // Nothing can be mapped of an empty file.
+    let spool =
+        if bytes == 0 { None } else { Some(Spool::map(&spool).map_err(Error::io("map a file in", directory))?) };
+    let tar = spool.as_ref().map(Spool::bytes).unwrap_or_default();
+    Ok(Layer { place: blob.place.clone(), tar, spool, compression, blob_bytes })
 }
 
 /// What was seen while decompressing.
@@ -188,16 +195,6 @@ fn hash(data: &FileSlice, algorithm: Algorithm, directory: &Path, cancel: &Cance
             n => hasher.update(&block[..n]),
         }
     }
-}
-
-fn map(spool: &File, bytes: u64) -> std::io::Result<Bytes> {
-    if bytes == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the file has no name and was written by this process alone, which does not touch it any more, so it is
-    // neither changed nor cut while it is mapped.
-    let map = unsafe { memmap2::Mmap::map(spool) }?;
-    Ok(Bytes::from_owner(map))
 }
 
 /// Hashes and reports the compressed bytes as they pass.

@@ -1,7 +1,10 @@
 //! What one layer says, entry by entry, freed from tar's spelling.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use super::spool::Spool;
 use super::whiteout::Whiteout;
 use crate::path::ImagePath;
 pub use crate::tar::{Extent, Xattr};
@@ -104,13 +107,14 @@ pub struct Content {
     stored: Bytes,
     size: u64,
     map: Option<Box<[Extent]>>,
+    spool: Option<Arc<Spool>>,
 }
 
 impl Content {
     /// Returns a file without holes.
     #[must_use]
     pub fn dense(stored: Bytes) -> Self {
-        Self { size: stored.len() as u64, stored, map: None }
+        Self { size: stored.len() as u64, stored, map: None, spool: None }
     }
 
     /// Returns a file of `size` bytes whose `pieces`, in order, are stored one behind the other.
@@ -119,7 +123,13 @@ impl Content {
     #[must_use]
     pub fn sparse(stored: Bytes, size: u64, pieces: Box<[Extent]>) -> Self {
         debug_assert_eq!(pieces.iter().map(|p| p.len).sum::<u64>(), stored.len() as u64);
-        Self { stored, size, map: Some(pieces) }
+        Self { stored, size, map: Some(pieces), spool: None }
+    }
+
+    /// Says of which spool the stored bytes are a slice.
+    #[must_use]
+    pub fn kept_in(self, spool: Option<Arc<Spool>>) -> Self {
+        Self { spool, ..self }
     }
 
     /// Returns the file's size in bytes, holes included.
@@ -134,18 +144,29 @@ impl Content {
         self.stored.len() as u64
     }
 
-    /// Returns the stored runs in order: where each begins in the file, and its bytes. What lies between is zero.
+    /// Returns the stored runs in order: where each begins in the file, and its bytes, 4 MiB at most. What lies between
+    /// is zero.
     pub fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let dense = self.map.is_none().then_some(Extent { offset: 0, len: self.stored_len() });
-        let pieces = self.map.as_deref().unwrap_or_default().iter().copied().chain(dense);
+        let extents = self.map.as_deref().unwrap_or_default().iter().copied().chain(dense);
         let mut rest: &[u8] = &self.stored;
-        pieces.filter_map(move |piece| {
-            let (head, tail) = rest.split_at_checked(usize::try_from(piece.len).ok()?)?;
+        let runs = extents.filter_map(move |extent| {
+            let (head, tail) = rest.split_at_checked(usize::try_from(extent.len).ok()?)?;
             rest = tail;
-            (!head.is_empty()).then_some((piece.offset, head))
-        })
+            Some((extent.offset, head))
+        });
+        runs.flat_map(|(offset, bytes)| (offset..).step_by(RUN_MAX).zip(bytes.chunks(RUN_MAX)))
+            .inspect(|(_, bytes)| self.touch(bytes.len() as u64))
+    }
+
+    /// Takes note that so many stored bytes are about to be looked at; [`Content::runs`] does it for its own.
+    pub fn touch(&self, amount: u64) {
+        self.spool.iter().for_each(|spool| spool.touch(amount));
     }
 }
+
+/// The longest run: what may be in memory of a file at once.
+const RUN_MAX: usize = 4 << 20;
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -5,7 +5,9 @@
 mod convert;
 mod decode;
 pub mod entry;
+mod spool;
 pub mod whiteout;
 
 pub use convert::Changes;
 pub use decode::{Budget, Layer, decode};
+pub use spool::Spool;

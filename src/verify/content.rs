@@ -95,6 +95,7 @@ fn compare_file<R: ReadAt>(
                 let mut at = offset;
                 while at < end {
                     cancel.check().map_err(Stop::Cancelled)?;
+                    want.touch(buffer.len() as u64);
                     let piece = usize::try_from(end - at).unwrap_or(BUFFER).min(buffer.len());
                     let read = got.read_at(&mut buffer[..piece], at).map_err(Stop::Unreadable)?;
                     if let Some(at) = first_difference(&runs, at, &buffer[..read]) {

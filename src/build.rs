@@ -1,7 +1,6 @@
 //! The main job, end to end: an image becomes a filesystem that is proven to equal it.
 
 mod clock;
-mod flatten;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use crate::cancel::Cancel;
 use crate::debugfs;
 use crate::error::{Error, ErrorKind, Result, ShownPath, ToolProblem};
 use crate::ext4::Filesystem;
-use crate::limits::Limits;
+use crate::flatten::{Flattened, ReadOptions, flatten};
 use crate::mkfs;
 use crate::note::Note;
 use crate::plan::geometry::BLOCK_SIZE;
@@ -19,24 +18,21 @@ use crate::program::Tools;
 use crate::progress::{Progress, Stage};
 use crate::publish::Output;
 use crate::report::{FilesystemReport, NoteReport, Report, Verified};
-use crate::source::{self, OpenOptions, Platform, SourceName};
+use crate::source::{self, OpenOptions, SourceName};
 use crate::stage;
 use crate::tree::Tree;
 use crate::verify;
 use crate::work::{Unfinished, WorkDir};
 
 use clock::Clocked;
-use flatten::{Flattened, flatten};
 
 /// What the caller may choose about a build.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
-    /// The platform to take; `None`: Linux on this machine's architecture.
-    pub platform: Option<Platform>,
+    /// How the image is read.
+    pub read: ReadOptions,
     /// The filesystem's size, free space and clock.
     pub plan: PlanOptions,
-    /// The mtime of directories that no layer describes.
-    pub implied_mtime: i64,
     /// Where layers and the tree are kept while working; `None`: beside the output.
     pub work_dir: Option<PathBuf>,
     /// Whether an output that exists is replaced.
@@ -45,12 +41,6 @@ pub struct BuildOptions {
     pub strict: bool,
     /// Whether the result is read back and compared.
     pub verify: bool,
-    /// Whether SELinux labels are kept.
-    pub keep_selinux: bool,
-    /// How many layers are decoded, and files compared, at a time.
-    pub jobs: usize,
-    /// The bounds within which an image is taken.
-    pub limits: Limits,
     /// Where programs are looked for first, as `PATH` spells it.
     pub search_path: OsString,
 }
@@ -72,22 +62,23 @@ pub fn build(
     let tools = Tools::find(&options.search_path, cancel)?;
     let work = WorkDir::create(options.work_dir.as_deref().unwrap_or(output.directory()))?;
     let unfinished = Unfinished::beside(output.path())?;
-    work.adopt(&unfinished)?;
+    work.adopt(unfinished.path())?;
 
     let image = clocked.run(Stage::Open, None, || {
-        let platform = options.platform.clone();
-        source::open(name, &OpenOptions { platform, limits: &options.limits, work_dir: work.path(), cancel })
+        let platform = options.read.platform.clone();
+        source::open(name, &OpenOptions { platform, limits: &options.read.limits, work_dir: work.path(), cancel })
     })?;
-    let compressed = image.layers.iter().map(|layer| crate::read_at::ReadAt::size(&layer.data)).sum();
-    let Flattened { tree, layers, mut notes } =
-        clocked.run(Stage::Layers, Some(compressed), || flatten(&image, &work, options, progress, cancel))?;
+    let Flattened { tree, layers, mut notes } = clocked.run(Stage::Layers, Some(image.blob_bytes()), || {
+        flatten(&image, work.path(), &options.read, progress, cancel)
+    })?;
     notes.extend(image.notes);
     if options.strict {
         refuse_losses(&notes)?;
     }
     let created = image.created.map(|time| time.seconds);
-    let plan = clocked
-        .run(Stage::Plan, None, || Plan::new(&tree, &image.config_digest, created, &options.plan, &options.limits))?;
+    let plan = clocked.run(Stage::Plan, None, || {
+        Plan::new(&tree, &image.config_digest, created, &options.plan, &options.read.limits)
+    })?;
     let staged =
         clocked.run(Stage::Stage, Some(plan.census.names), || stage::stage(&tree, &plan, &work, progress, cancel))?;
     let formatted = clocked.run(Stage::Mkfs, None, || {
@@ -97,7 +88,7 @@ pub fn build(
     })?;
     clocked.run(Stage::Debugfs, None, || debugfs::patch(formatted, &tree, &plan, &tools, &work, cancel))?;
     let verified = if options.verify {
-        Some(prove(&unfinished, &tree, &plan, &tools, &work, options.jobs, &mut clocked, cancel)?)
+        Some(prove(&unfinished, &tree, &plan, &tools, &work, options.read.jobs, &mut clocked, cancel)?)
     } else {
         None
     };

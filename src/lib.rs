@@ -30,7 +30,11 @@ pub mod debugfs;
 pub mod verify;
 pub mod publish;
 pub mod report;
+
+// The whole line, for each of the jobs.
+pub mod flatten;
 pub mod build;
+pub mod prove;
 
 pub use cancel::{Cancel, Signal};
 pub use digest::Digest;

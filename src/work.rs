@@ -69,16 +69,16 @@ impl WorkDir {
     /// The name by which programs that run in the directory call the image.
     pub const IMAGE: &'static str = "image";
 
-    /// Gives the image that is being made its name in the directory.
+    /// Gives an image its name in the directory.
     ///
     /// e2fsprogs takes what follows a `?` in a path for options, so no path of the caller's choice reaches it.
     ///
     /// # Errors
     ///
     /// The system refuses.
-    pub fn adopt(&self, image: &Unfinished) -> Result<()> {
+    pub fn adopt(&self, image: &Path) -> Result<()> {
         let link = self.path.join(Self::IMAGE);
-        std::os::unix::fs::symlink(image.path(), &link).map_err(Error::io("make", &link))
+        std::os::unix::fs::symlink(image, &link).map_err(Error::io("make", &link))
     }
 
     /// Makes a file (0600) in it and returns it with its absolute path.

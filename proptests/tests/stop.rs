@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use planish::build::{BuildOptions, build};
+use planish::flatten::ReadOptions;
 use planish::plan::PlanOptions;
 use planish::progress::{Progress, Stage};
 use planish::source::SourceName;
@@ -56,17 +57,20 @@ fn a_stop_in_any_stage_leaves_nothing() {
     for stage in stages {
         let cancel = Cancel::default();
         let observer = StopAt { stage, cancel: cancel.clone(), met: AtomicBool::new(false) };
-        let options = BuildOptions {
+        let read = ReadOptions {
             platform: Some("linux/amd64".parse().unwrap()),
-            plan: PlanOptions::default(),
             implied_mtime: 0,
+            keep_selinux: false,
+            jobs: 2,
+            limits: Limits::default(),
+        };
+        let options = BuildOptions {
+            read,
+            plan: PlanOptions::default(),
             work_dir: None,
             force: false,
             strict: false,
             verify: true,
-            keep_selinux: false,
-            jobs: 2,
-            limits: Limits::default(),
             search_path: "/usr/bin:/bin".into(),
         };
         let error = build(&name, &home.path().join("out.ext4"), &options, &observer, &cancel).unwrap_err();

@@ -16,6 +16,8 @@ pub enum Failure {
     Name(NameError),
     /// What was typed, or what the environment says, makes no sense.
     Usage(String),
+    /// A comparison was made and printed, and found differences.
+    Different,
     /// The reader of stdout went away.
     ClosedPipe,
     /// stdout cannot be written.
@@ -38,6 +40,7 @@ impl From<Error> for Failure {
 pub fn code(result: Result<(), Failure>) -> ExitCode {
     let failure = match result {
         Ok(()) | Err(Failure::ClosedPipe) => return ExitCode::SUCCESS,
+        Err(Failure::Different) => return ExitCode::from(Fault::Proof.exit_code()),
         Err(failure) => failure,
     };
     let (text, hint, code) = match failure {
@@ -45,7 +48,7 @@ pub fn code(result: Result<(), Failure>) -> ExitCode {
         Failure::Name(error) => (error.to_string(), hint::of_name(&error), Fault::Usage.exit_code()),
         Failure::Usage(text) => (text, None, Fault::Usage.exit_code()),
         Failure::Stdout(error) => (format!("write to stdout: {error}"), None, Fault::Machine.exit_code()),
-        Failure::ClosedPipe => unreachable!("handled above"),
+        Failure::ClosedPipe | Failure::Different => unreachable!("handled above"),
     };
     // A closed stderr must not turn an error into another one.
     let mut stderr = std::io::stderr().lock();

@@ -5,9 +5,11 @@ mod exit;
 mod hint;
 mod limits;
 mod progress;
+mod read;
 mod signals;
 mod size;
 mod summary;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -37,6 +39,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(build::BuildArguments),
+    Verify(verify::VerifyArguments),
 }
 
 /// Runs the program and returns its exit code.
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
     raise_open_files();
     let result = match arguments.command {
         Command::Build(arguments) => build::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
     };
     exit::code(result)
 }

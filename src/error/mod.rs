@@ -104,6 +104,14 @@ pub enum ErrorKind {
         /// The first of them, escaped.
         first: String,
     },
+    /// A file is not an ext4 filesystem that can be read.
+    #[error("{} is no ext4 filesystem that can be read: the filesystem {fault}", ShownPath(path))]
+    NotAFilesystem {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// e2fsck finds something to repair in the finished filesystem.
     #[error("e2fsck finds errors in the filesystem: {found}")]
     Unsound {
@@ -194,7 +202,7 @@ impl Error {
             ErrorKind::Limit { .. } | ErrorKind::Size { .. } => Fault::Limit,
             ErrorKind::Output { problem, .. } => problem.fault(),
             ErrorKind::Tool { .. } | ErrorKind::Io { .. } | ErrorKind::NoSpace { .. } => Fault::Machine,
-            ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => Fault::Proof,
+            ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } | ErrorKind::NotAFilesystem { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
             ErrorKind::Bug(_) => Fault::Bug,
         }

@@ -31,7 +31,7 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::{Limit, Limits};
 use crate::note::Note;
-use crate::read_at::{FileSlice, SliceReader};
+use crate::read_at::{FileSlice, ReadAt, SliceReader};
 use crate::time::Timestamp;
 
 /// An image: what its manifest and its config say, and its layers in order.
@@ -53,6 +53,14 @@ pub struct Image {
     pub layers: Vec<LayerBlob>,
     /// What was adapted on the way.
     pub notes: Vec<Note>,
+}
+
+impl Image {
+    /// Returns the bytes of all layers as they are kept.
+    #[must_use]
+    pub fn blob_bytes(&self) -> u64 {
+        self.layers.iter().map(|layer| layer.data.size()).sum()
+    }
 }
 
 /// One layer as it is kept. Nothing of it was read: whoever does must check size, digest and diff ID.

@@ -3,30 +3,56 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 
-use super::BuildOptions;
+use std::path::Path;
+
 use crate::cancel::Cancel;
 use crate::error::{EntryPlace, Error, ErrorKind, Place, Result};
 use crate::layer::{Budget, Layer, decode};
+use crate::limits::Limits;
 use crate::note::{Note, NoteKind};
 use crate::progress::Progress;
 use crate::report::LayerReport;
-use crate::source::{Image, LayerBlob};
+use crate::source::{Image, LayerBlob, Platform};
 use crate::time::Timestamp;
 use crate::tree::{ApplyFault, LayerId, Tree};
-use crate::work::WorkDir;
+
+/// How an image is read.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// The platform to take; `None`: Linux on this machine's architecture.
+    pub platform: Option<Platform>,
+    /// The mtime of directories that no layer describes.
+    pub implied_mtime: i64,
+    /// Whether SELinux labels are kept.
+    pub keep_selinux: bool,
+    /// How many layers are decoded, and files compared, at a time.
+    pub jobs: usize,
+    /// The bounds within which an image is taken.
+    pub limits: Limits,
+}
 
 /// A flattened image.
-pub(super) struct Flattened {
+#[derive(Debug)]
+pub struct Flattened {
+    /// Names and inodes.
     pub tree: Tree,
+    /// What each layer brought.
     pub layers: Vec<LayerReport>,
+    /// What was adapted or dropped.
     pub notes: Vec<Note>,
 }
 
 /// Flattens an image. Workers take the next layer that nobody has; each is applied when those below it are.
-pub(super) fn flatten(
+///
+/// Uncompressed layers are kept as nameless files in `directory`.
+///
+/// # Errors
+///
+/// A layer is not what was promised, or cannot be applied; a limit; the disk is full; a stop was asked for.
+pub fn flatten(
     image: &Image,
-    work: &WorkDir,
-    options: &BuildOptions,
+    directory: &Path,
+    options: &ReadOptions,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Flattened> {
@@ -37,7 +63,7 @@ pub(super) fn flatten(
     let decode_next = || {
         while let Some((blob, sender)) = next_layer(&queue) {
             // Nobody listens any more when a lower layer failed; then the queue is empty, too.
-            let _ = sender.send(decode(blob, work.path(), &budget, progress, cancel));
+            let _ = sender.send(decode(blob, directory, &budget, progress, cancel));
         }
     };
     let mut flattened =

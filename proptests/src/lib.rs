@@ -3,9 +3,19 @@
 //! The crate shares no code with any tool that it tests, planish included.
 
 pub mod cases;
+mod flattened;
+pub mod level;
 pub mod listing;
+pub mod model;
 mod mtime;
+mod name;
+mod oddity;
+mod problem;
+pub mod stack;
 pub mod subject;
 pub mod writer;
 
+pub use flattened::{Flattened, Origin};
 pub use mtime::{Mtime, MtimeSyntax};
+pub use oddity::{Oddities, Oddity};
+pub use problem::{Fault, Problem};

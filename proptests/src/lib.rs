@@ -12,6 +12,7 @@ mod name;
 mod oddity;
 mod problem;
 pub mod stack;
+pub mod strategy;
 pub mod subject;
 pub mod writer;
 

@@ -100,6 +100,11 @@ impl Model {
         self.subtree(&[])
     }
 
+    /// Returns the paths that no entry of this layer has written yet.
+    pub(crate) fn lower_paths(&self) -> Vec<Path> {
+        self.names.iter().filter(|(_, name)| name.layer != self.layer).map(|(path, _)| path.clone()).collect()
+    }
+
     pub(crate) fn note(&mut self, oddity: Oddity) {
         self.oddities[self.layer - 1].insert(oddity);
     }

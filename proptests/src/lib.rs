@@ -3,7 +3,10 @@
 //! The crate shares no code with any tool that it tests, planish included.
 
 pub mod cases;
+mod changes;
+pub mod check;
 mod flattened;
+pub mod laws;
 pub mod level;
 pub mod listing;
 pub mod model;
@@ -11,12 +14,14 @@ mod mtime;
 mod name;
 mod oddity;
 mod problem;
-pub mod stack;
+mod stack;
 pub mod strategy;
 pub mod subject;
 pub mod writer;
 
+pub use changes::Deletion;
 pub use flattened::{Flattened, Origin};
 pub use mtime::{Mtime, MtimeSyntax};
 pub use oddity::{Oddities, Oddity};
 pub use problem::{Fault, Problem};
+pub use stack::Stack;

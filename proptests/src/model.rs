@@ -16,7 +16,8 @@ use crate::name::{self, Path, Spelling};
 use crate::oddity::{Oddities, Oddity};
 use crate::problem::{Fault, Problem};
 use crate::stack::Stack;
-use crate::writer::{Entry, EntryType};
+use crate::subject::{Outcome, Subject};
+use crate::writer::{Entry, EntryType, Layer};
 
 /// As in Linux.
 const HOPS_MAX: usize = 40;
@@ -41,6 +42,19 @@ pub fn flatten(stack: &Stack) -> Result<Flattened, Fault> {
         model.check();
     }
     Ok(model.finish())
+}
+
+/// The model as a subject, of which every law holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reference;
+
+impl Subject for Reference {
+    fn flatten(&mut self, layers: &[Layer]) -> Outcome {
+        match flatten(&Stack { layers: layers.to_vec() }) {
+            Ok(meaning) => Outcome::Tree(meaning.listing),
+            Err(fault) => Outcome::Refused(fault.to_string()),
+        }
+    }
 }
 
 /// The filesystem while layers are applied to it.

@@ -112,6 +112,12 @@ pub(crate) fn names_of(absolute: &[u8]) -> Path {
     absolute.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect()
 }
 
+/// Returns the listing's paths of all directories above one, the root first.
+pub(crate) fn names_above(path: &[u8]) -> Vec<Vec<u8>> {
+    let names = names_of(path);
+    (0..names.len()).map(|depth| absolute(&names[..depth])).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

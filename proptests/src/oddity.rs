@@ -41,13 +41,15 @@ pub enum Oddity {
     HostXattr,
     /// A symlink has xattrs.
     SymlinkXattr,
+    /// A file with holes, or of a type from before POSIX or for contiguous storage.
+    OddFile,
     /// The device 0:0, which overlayfs takes for a whiteout.
     OverlayDevice,
 }
 
 impl Oddity {
     /// All oddities.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Duplicate,
         Self::Spelling,
         Self::RawName,
@@ -64,6 +66,7 @@ impl Oddity {
         Self::OddTime,
         Self::HostXattr,
         Self::SymlinkXattr,
+        Self::OddFile,
         Self::OverlayDevice,
     ];
 
@@ -87,6 +90,7 @@ impl Oddity {
             | Self::OddTime
             | Self::HostXattr
             | Self::SymlinkXattr
+            | Self::OddFile
             | Self::OverlayDevice => Level::Planish,
         }
     }

@@ -12,7 +12,7 @@ use crate::writer::{Compression, Content, Entry, EntryType, Image, Layer, TarEnd
 /// Its text has a line for each entry; what an entry has by default is left out:
 ///
 /// ```
-/// use planish_proptests::stack::Stack;
+/// use planish_proptests::Stack;
 /// use planish_proptests::writer::Entry;
 ///
 /// let below = [Entry::dir("a/").mode(0o750).owner(5, 6), Entry::file("a/b", "old")];

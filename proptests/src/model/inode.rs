@@ -24,6 +24,9 @@ impl Model {
             EntryType::Directory => Kind::Directory,
             EntryType::OldRegular if entry.name.ends_with(b"/") => Kind::Directory,
             EntryType::Regular | EntryType::OldRegular | EntryType::Contiguous => {
+                if entry.kind != EntryType::Regular || entry.sparse.is_some() {
+                    self.note(Oddity::OddFile);
+                }
                 let bytes = entry.file_bytes();
                 let contents = Contents::of(&bytes);
                 self.contents.insert(contents.sha256(), bytes);

@@ -34,7 +34,7 @@ fn read(entry: &Entry) -> Option<Entry> {
 }
 
 fn stack(case: &Case) -> Option<Stack> {
-    let entries = |layer: &crate::writer::Layer| layer.entries.iter().map(read).collect::<Option<Vec<_>>>();
+    let entries = |layer: &Layer| layer.entries.iter().map(read).collect::<Option<Vec<_>>>();
     Some(Stack::new(case.image.layers.iter().map(entries).collect::<Option<Vec<_>>>()?))
 }
 

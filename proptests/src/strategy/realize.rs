@@ -4,7 +4,8 @@ use proptest::sample::Index;
 
 use super::Options;
 use super::step::{Aim, Invalid, Metadata, Step, Style, What};
-use crate::listing::{Kind, Node};
+use crate::changes::with_metadata;
+use crate::listing::Kind;
 use crate::model::Model;
 use crate::name::{self, Path};
 use crate::oddity::Oddity;
@@ -174,12 +175,6 @@ impl Metadata {
             if twice { entry } else { entry.xattr(*name, *value) }
         })
     }
-}
-
-/// Returns an entry with the metadata of an inode.
-pub(crate) fn with_metadata(entry: Entry, node: &Node) -> Entry {
-    let xattrs = node.xattrs.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    Entry { mode: node.mode.into(), mtime: node.mtime, xattrs, ..entry }.owner(node.uid.into(), node.gid.into())
 }
 
 fn spell(name: &[u8], kind: EntryType, style: Style) -> Vec<u8> {

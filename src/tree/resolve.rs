@@ -2,6 +2,7 @@
 
 use super::{Child, InodeId, LayerId, Node, Tree};
 use crate::layer::entry::Metadata;
+use crate::layer::whiteout::is_bookkeeping;
 use crate::path::NAME_MAX;
 
 /// How many symlinks one path may pass, as in Linux.
@@ -89,7 +90,7 @@ impl Tree {
     fn make_implied(&mut self, parent: InodeId, name: &[u8], layer: LayerId) -> Option<InodeId> {
         let metadata = Metadata::implied(self.implied_mtime);
         let inode = self.add_inode(metadata, Node::Directory(Box::default()))?;
-        self.set_child(parent, name, Child { inode, layer, implied: true, bookkeeping: false });
+        self.set_child(parent, name, Child { inode, layer, implied: true, bookkeeping: is_bookkeeping(name) });
         Some(inode)
     }
 

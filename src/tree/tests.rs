@@ -142,6 +142,7 @@ fn bookkeeping_is_hidden_but_links_to_it_work() {
     let layer: &[&str] = &["d .wh..wh.plnk", "f .wh..wh.plnk/1.2 x", "h a .wh..wh.plnk/1.2", "f no/.wh..wh.aufs y"];
     assert_eq!(listing(&[layer]), ["a=x"]);
     assert_eq!(listing(&[&["f a/x 1"], &["f a/.wh..wh.z 2", "f .wh.a"]]), [""; 0]);
+    assert_eq!(listing(&[&["f .wh..wh.plnk/1.2 x"]]), [""; 0]);
 }
 
 #[test]

@@ -310,6 +310,26 @@ impl Entry {
         Self { bad_checksum: true, ..self }
     }
 
+    /// Returns the bytes of the file that the entry means, zeros for its holes.
+    ///
+    /// Of segments that are not within the file or not covered by the content, nothing is there.
+    #[must_use]
+    pub fn file_bytes(&self) -> Vec<u8> {
+        let stored = self.content.to_vec();
+        let Some(sparse) = &self.sparse else { return stored };
+        let index = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let mut file = vec![0; index(sparse.real_size)];
+        let mut rest = &stored[..];
+        for &(offset, length) in &sparse.segments {
+            let (segment, after) = rest.split_at(index(length).min(rest.len()));
+            rest = after;
+            if let Some(place) = file.get_mut(index(offset)..index(offset).saturating_add(segment.len())) {
+                place.copy_from_slice(segment);
+            }
+        }
+        file
+    }
+
     /// Writes the PAX records before GNU's long names: between them and their file stands another extension.
     #[must_use]
     pub fn pax_first(self) -> Self {

@@ -1,0 +1,172 @@
+//! Runs a law on many inputs, and makes the smallest that breaks it.
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
+
+use crate::laws::{Bench, Breach, Input, Law, Verdict, inputs};
+use crate::level::Level;
+use crate::listing::Fields;
+use crate::stack::Stack;
+use crate::strategy::Options;
+use crate::subject::Subject;
+
+/// How a law is checked.
+#[derive(Debug, Clone)]
+pub struct Checks {
+    /// The number of inputs.
+    pub cases: u32,
+    /// The same seed gives the same inputs, for a law and everywhere.
+    pub seed: u64,
+    /// How much is asked for.
+    pub level: Level,
+    /// The fields that are compared.
+    pub fields: Fields,
+    /// What the stacks hold.
+    pub options: Options,
+    /// The most attempts at a smaller counterexample.
+    pub shrinks: u32,
+}
+
+impl Checks {
+    /// Returns the checks of a level: 1,000 cases, seed 0.
+    #[must_use]
+    pub fn of(level: Level) -> Self {
+        Self { cases: 1_000, seed: 0, level, fields: level.fields(), options: level.options(), shrinks: 4_000 }
+    }
+}
+
+/// What was found about a law.
+#[derive(Debug, Clone)]
+pub struct LawReport {
+    /// The law.
+    pub law: &'static str,
+    /// Inputs for which it holds.
+    pub holds: u32,
+    /// Inputs to which it does not apply.
+    pub inapplicable: u32,
+    /// Inputs of which the subject refuses a stack that is valid.
+    pub refused: u32,
+    /// The first of those.
+    pub refusal: Option<Refusal>,
+    /// What breaks it; there the check ended.
+    pub broken: Option<Counterexample>,
+}
+
+impl LawReport {
+    /// Returns how many inputs were tried, the one that breaks the law included.
+    #[must_use]
+    pub fn cases(&self) -> u32 {
+        self.holds + self.inapplicable + self.refused + u32::from(self.broken.is_some())
+    }
+}
+
+/// A valid stack that the subject refuses.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    /// The stack.
+    pub stack: Stack,
+    /// What the subject says.
+    pub message: String,
+}
+
+/// The smallest input that was found to break a law.
+#[derive(Debug, Clone)]
+pub struct Counterexample {
+    /// The input.
+    pub input: Input,
+    /// What breaks.
+    pub breach: Breach,
+}
+
+/// The subject cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the subject cannot be used: {0}")]
+pub struct Unusable(pub String);
+
+/// Checks a law until it breaks or the cases are used up.
+///
+/// # Errors
+///
+/// The subject cannot be used.
+///
+/// # Panics
+///
+/// The model contradicts itself.
+pub fn check(law: &'static Law, subject: &mut dyn Subject, checks: &Checks) -> Result<LawReport, Unusable> {
+    let mut bench = Bench::new(subject, checks.level);
+    bench.fields = checks.fields.clone();
+    let mut report = LawReport { law: law.name, holds: 0, inapplicable: 0, refused: 0, refusal: None, broken: None };
+    let mut runner = TestRunner::new(Config {
+        rng_algorithm: RngAlgorithm::ChaCha,
+        rng_seed: RngSeed::Fixed(checks.seed),
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let inputs = inputs(&checks.options);
+    for _ in 0..checks.cases {
+        let mut tree = inputs.new_tree(&mut runner).expect("no strategy of this crate rejects a value");
+        match law.check(&mut bench, &tree.current()) {
+            Verdict::Holds => report.holds += 1,
+            Verdict::Inapplicable => report.inapplicable += 1,
+            Verdict::Refused { stack, message } => {
+                report.refused += 1;
+                report.refusal.get_or_insert(Refusal { stack, message });
+            }
+            Verdict::Unusable(message) => return Err(Unusable(message)),
+            Verdict::Broken(breach) => {
+                let found = Counterexample { input: tree.current(), breach };
+                report.broken = Some(smallest(law, &mut bench, &mut tree, found, checks.shrinks));
+                break;
+            }
+        }
+    }
+    Ok(report)
+}
+
+/// Follows proptest's simplifications as long as the law stays broken.
+fn smallest(
+    law: &Law,
+    bench: &mut Bench<'_>,
+    tree: &mut impl ValueTree<Value = Input>,
+    mut found: Counterexample,
+    attempts: u32,
+) -> Counterexample {
+    let mut more = tree.simplify();
+    for _ in 0..attempts {
+        if !more {
+            break;
+        }
+        let input = tree.current();
+        more = match law.check(bench, &input) {
+            Verdict::Broken(breach) => {
+                found = Counterexample { input, breach };
+                tree.simplify()
+            }
+            _ => tree.complicate(),
+        };
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::laws::ALL;
+    use crate::model::Reference;
+
+    #[test]
+    fn every_law_holds_of_the_model_at_every_level() {
+        for level in Level::ALL {
+            for law in ALL.iter().filter(|law| law.level <= level) {
+                let report =
+                    check(law, &mut Reference, &Checks { seed: 7, cases: 1_000, ..Checks::of(level) }).unwrap();
+                println!("{level} {}: {} hold, {} inapplicable", law.name, report.holds, report.inapplicable);
+                if let Some(Counterexample { input, breach }) = report.broken {
+                    panic!("{level} {}:\n{input}\n{breach}", law.name);
+                }
+                assert_eq!(report.refused, 0, "{level} {}", law.name);
+                assert!(report.holds >= 250, "{level} {} applies to {} of 1000", law.name, report.holds);
+            }
+        }
+    }
+}

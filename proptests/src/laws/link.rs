@@ -1,0 +1,65 @@
+//! The law about hard links.
+
+use super::bench::Bench;
+use super::tree::looks_like_marker;
+use super::{Input, Law, Picks, Verdict};
+use crate::level::Level;
+use crate::listing::{Kind, escape};
+use crate::name;
+use crate::oddity::Oddity;
+use crate::writer::Entry;
+
+/// A name of an inode can go, or become something else, and the other names stay as they were.
+pub(super) const NAMES_ARE_INDEPENDENT: Law = Law {
+    name: "link-names-are-independent",
+    level: Level::Spec,
+    summary: "removing or replacing one name of an inode keeps the others",
+    sentence: "\"Hardlinks are … one or more directory entries for the same file\"",
+    run: names_are_independent,
+};
+
+fn names_are_independent(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let mut picks = Picks::of(input);
+    let (stack, names) = linked(bench, input, &mut picks)?;
+    let name = picks.one_of(&names)?;
+    let path = name::names_of(name);
+    let replace = picks.below(2) == 1;
+    let entry = if replace {
+        Entry::file(path.join(&b'/'), "replaced").mode(0o640).owner(7, 8)
+    } else {
+        Entry::whiteout(name::whiteout_of(&path))
+    };
+    let after = stack.with([entry]);
+    let replacement = bench.meaning(&after)?.listing.get(name).cloned();
+    let explanation = format!("a change of {}, one of {} names of an inode, changes more", escape(name), names.len());
+    bench.differs_by(explanation, &stack, &after, None, |listing| match replacement {
+        Some(node) => listing.insert(&name[..], node),
+        None => listing.remove(name),
+    })
+}
+
+/// Returns a stack and all names of an inode that has several; if the input has none, one file gets a second name.
+fn linked(bench: &Bench<'_>, input: &Input, picks: &mut Picks) -> Result<(crate::Stack, Vec<Vec<u8>>), Verdict> {
+    let meaning = bench.meaning(&input.stack)?;
+    let symlinks = bench.level.oddities().contains(&Oddity::LinkToSymlink);
+    let linkable = |kind: &Kind| match kind {
+        Kind::Directory => false,
+        Kind::Symlink(_) => symlinks,
+        _ => true,
+    };
+    let files = meaning.listing.iter().filter(|(path, node)| linkable(&node.kind) && !looks_like_marker(path));
+    let files: Vec<_> = files.map(|(path, _)| path).collect();
+    let names = |path: &[u8]| meaning.listing.names(path).into_iter().map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let several: Vec<_> = files.iter().filter(|path| names(path).len() > 1).collect();
+    if let Ok(path) = picks.one_of(&several) {
+        return Ok((input.stack.clone(), names(path)));
+    }
+    let path = *picks.one_of(&files)?;
+    let second = [path, b"2"].concat();
+    if meaning.listing.get(&second).is_some() {
+        return Err(Verdict::Inapplicable);
+    }
+    let link = Entry { name: second[1..].to_vec(), ..Entry::hardlink("", &path[1..]) };
+    let node = meaning.listing.get(path).ok_or(Verdict::Inapplicable)?;
+    Ok((input.stack.with([crate::changes::with_metadata(link, node)]), vec![path.to_vec(), second]))
+}

@@ -1,0 +1,248 @@
+//! Laws about whiteouts and opaque markers.
+
+use super::bench::{Bench, directory, settled, steps};
+use super::tree::{looks_like_marker, without};
+use super::{Breach, Input, Law, Picks, Verdict};
+use crate::level::Level;
+use crate::listing::{Difference, Kind, escape};
+use crate::name::{self, Path};
+use crate::oddity::Oddity;
+use crate::stack::Stack;
+use crate::writer::{Entry, Layer};
+
+/// A marker acts on lower layers, so it does not matter what stands before it in its own.
+///
+/// A layer that changes where the symlinks on a marker's path lead is left out.
+pub(super) const POSITION: Law = Law {
+    name: "marker-position",
+    level: Level::Spec,
+    summary: "the position of a marker in its layer does not matter",
+    sentence: "\"… is applied first, before creating the new version …, regardless of the ordering in which the whiteout \
+               file was encountered.\"",
+    run: position,
+};
+
+fn position(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let mut picks = Picks::of(input);
+    let layer = layer_with_marker(input, &mut picks)?;
+    let steps = steps(&input.stack, layer)?;
+    let entries = &input.stack.layers[layer].entries;
+    let (mut markers, mut others): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(is_marker);
+    let moved = match picks.below(3) {
+        0 => [markers, others].concat(),
+        1 => [others, markers].concat(),
+        _ => {
+            let marker = markers.swap_remove(picks.below(markers.len()));
+            others = entries.iter().filter(|entry| **entry != marker).cloned().collect();
+            others.insert(picks.below(others.len() + 1), marker);
+            others
+        }
+    };
+    for marker in entries.iter().filter(|entry| is_marker(entry)) {
+        settled(&steps, &parents(marker))?;
+    }
+    bench.same("markers at other positions change something", &input.stack, &replaced(&input.stack, layer, [moved]))
+}
+
+/// The markers of a layer may stand in a layer of their own below the other entries.
+pub(super) const FIRST: Law = Law {
+    name: "markers-first",
+    level: Level::Spec,
+    summary: "a layer means its markers, and then its other entries",
+    sentence: "\"Whiteout files MUST only apply to resources in lower/parent layers.\"",
+    run: first,
+};
+
+fn first(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let mut picks = Picks::of(input);
+    let layer = layer_with_marker(input, &mut picks)?;
+    // An entry that needs what its own layer hides can stand nowhere else.
+    let oddities = &bench.meaning(&input.stack)?.oddities[layer];
+    for oddity in [Oddity::UsedAndGone, Oddity::SymlinkedParent, Oddity::Bookkeeping] {
+        without(oddity, oddities)?;
+    }
+    let (markers, others) = input.stack.layers[layer].entries.iter().cloned().partition(is_marker);
+    let split = replaced(&input.stack, layer, [markers, others]);
+    bench.same("markers in a layer of their own, below the other entries, change something", &input.stack, &split)
+}
+
+/// An opaque marker is as good as a whiteout for each name that lower layers left in its directory.
+pub(super) const OPAQUE_AS_WHITEOUTS: Law = Law {
+    name: "opaque-as-whiteouts",
+    level: Level::Spec,
+    summary: "an opaque marker equals one whiteout for each child",
+    sentence: "\"Using explicit whiteout files, this would be equivalent …\"",
+    run: opaque_as_whiteouts,
+};
+
+fn opaque_as_whiteouts(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let mut picks = Picks::of(input);
+    let (layer, place, parent) = directory_for_marker(input, &mut picks)?;
+    let steps = steps(&input.stack, layer)?;
+    without(Oddity::Bookkeeping, &bench.meaning(&input.stack)?.all_oddities())?;
+    if directory(&steps[place], &parent)?.is_some_and(|resolved| resolved != parent) {
+        return Err(Verdict::Inapplicable);
+    }
+    let below = |path: &Path| path.len() == parent.len() + 1 && path.starts_with(&parent);
+    let children: Vec<Path> = steps[0].paths().into_iter().filter(below).collect();
+    if children.iter().any(|path| looks_like_marker(&name::absolute(path))) {
+        return Err(Verdict::Inapplicable);
+    }
+    let whiteouts = children.iter().map(|path| Entry::whiteout(name::whiteout_of(path)));
+    let opaque = with_entries(&input.stack, layer, place, [Entry::opaque(parent.join(&b'/'))]);
+    let explicit = with_entries(&input.stack, layer, place, whiteouts);
+    bench.same("an opaque marker is not what whiteouts of all children are", &explicit, &opaque)
+}
+
+/// A marker says no more when it is there twice.
+pub(super) const TWICE: Law = Law {
+    name: "marker-twice",
+    level: Level::Spec,
+    summary: "a marker twice equals the marker once",
+    sentence: "\"A whiteout file is an empty file with a special filename that signifies a path should be deleted.\"",
+    run: twice,
+};
+
+fn twice(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let mut picks = Picks::of(input);
+    let layer = layer_with_marker(input, &mut picks)?;
+    let entries = &input.stack.layers[layer].entries;
+    let markers: Vec<_> = entries.iter().filter(|entry| is_marker(entry)).collect();
+    let marker = Entry::clone(picks.one_of(&markers)?);
+    settled(&steps(&input.stack, layer)?, &parents(&marker))?;
+    let place = picks.below(entries.len() + 1);
+    bench.same("a marker again changes something", &input.stack, &with_entries(&input.stack, layer, place, [marker]))
+}
+
+/// A marker for a name that no lower layer left does nothing, even when its own layer adds that name.
+pub(super) const ON_NOTHING: Law = Law {
+    name: "marker-on-nothing",
+    level: Level::Spec,
+    summary: "a marker for what lower layers do not have changes nothing",
+    sentence: "\"Files that are present in the same layer as a whiteout file can only be hidden by whiteout files in \
+               subsequent layers.\"",
+    run: on_nothing,
+};
+
+fn on_nothing(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let mut picks = Picks::of(input);
+    let (layer, place, mut parent) = directory_for_marker(input, &mut picks)?;
+    let steps = steps(&input.stack, layer)?;
+    if bench.level == Level::Planish && picks.below(4) == 3 {
+        parent.push(b"z".to_vec());
+    }
+    if directory(&steps[place], &parent)?.is_some_and(|resolved| resolved != parent) {
+        return Err(Verdict::Inapplicable);
+    }
+    let missing = |name: &&str| steps[0].node(&[&parent[..], &[name.as_bytes().to_vec()]].concat()).is_none();
+    let names: Vec<_> = ["a", "b", "c", "z"].into_iter().filter(missing).collect();
+    let path = [&parent[..], &[picks.one_of(&names)?.as_bytes().to_vec()]].concat();
+    let marked = with_entries(&input.stack, layer, place, [Entry::whiteout(name::whiteout_of(&path))]);
+    bench.same("a marker for what is not there changes something", &input.stack, &marked)
+}
+
+/// A whiteout takes a name away, with all below it, and nothing else.
+pub(super) const HIDES_SUBTREE: Law = Law {
+    name: "whiteout-hides-subtree",
+    level: Level::Spec,
+    summary: "a whiteout hides its name, all below it, and nothing else",
+    sentence: "\"… the resource … MUST be removed when the changeset is applied\"",
+    run: hides_subtree,
+};
+
+fn hides_subtree(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let meaning = bench.meaning(&input.stack)?;
+    let paths = meaning.listing.iter().map(|(path, _)| path);
+    let paths: Vec<_> = paths.filter(|path| *path != b"/" && !looks_like_marker(path)).collect();
+    let path = *Picks::of(input).one_of(&paths)?;
+    let after = input.stack.with([Entry::whiteout(name::whiteout_of(&name::names_of(path)))]);
+    let explanation = format!("a whiteout of {} hides something else than that", escape(path));
+    bench.differs_by(explanation, &input.stack, &after, None, |listing| {
+        let within = |other: &[u8]| name::names_of(other).starts_with(&name::names_of(path));
+        let gone: Vec<_> = listing.iter().map(|(other, _)| other.to_vec()).filter(|other| within(other)).collect();
+        gone.iter().for_each(|other| listing.remove(other));
+    })
+}
+
+/// An opaque marker takes all names of a directory away, and leaves the directory as it is.
+pub(super) const OPAQUE_KEEPS_DIRECTORY: Law = Law {
+    name: "opaque-keeps-directory",
+    level: Level::Spec,
+    summary: "an opaque marker hides all children, and not the directory",
+    sentence: "\"An opaque whiteout file hides all children … including sub-directories and all descendants.\"",
+    run: opaque_keeps_directory,
+};
+
+fn opaque_keeps_directory(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let meaning = bench.meaning(&input.stack)?;
+    let directories = meaning.listing.iter().filter(|(_, node)| node.kind == Kind::Directory).map(|(path, _)| path);
+    let directories: Vec<_> = directories.collect();
+    let path = *Picks::of(input).one_of(&directories)?;
+    let after = input.stack.with([Entry::opaque(&path[1..])]);
+    let explanation = format!("an opaque marker in {} hides something else than its children", escape(path));
+    bench.differs_by(explanation, &input.stack, &after, None, |listing| {
+        let below = |other: &[u8]| other != path && name::names_of(other).starts_with(&name::names_of(path));
+        let gone: Vec<_> = listing.iter().map(|(other, _)| other.to_vec()).filter(|other| below(other)).collect();
+        gone.iter().for_each(|other| listing.remove(other));
+    })
+}
+
+/// No name of the filesystem begins like a marker's.
+pub(super) const NONE_SURVIVES: Law = Law {
+    name: "no-marker-survives",
+    level: Level::Spec,
+    summary: "no marker is in the filesystem",
+    sentence: "\"Once a whiteout is applied, the whiteout itself MUST also be hidden.\"",
+    run: none_survives,
+};
+
+fn none_survives(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
+    let meaning = bench.meaning(&input.stack)?;
+    without(Oddity::MarkerInPath, &meaning.all_oddities())?;
+    let listing = bench.listing(&input.stack)?;
+    let marked = listing.iter().filter(|(path, _)| looks_like_marker(path));
+    let differences =
+        marked.map(|(path, node)| Difference::Unexpected { path: path.to_vec(), actual: node.clone() }).collect();
+    let explanation = "a marker is in the filesystem".to_owned();
+    Ok(bench.judge(Breach { explanation, stacks: vec![input.stack.clone()], differences }))
+}
+
+fn is_marker(entry: &Entry) -> bool {
+    name::is_marker(&entry.name)
+}
+
+/// Returns the directory that a marker names.
+fn parents(marker: &Entry) -> Path {
+    let mut path = name::clean(&marker.name, true).unwrap_or_default();
+    path.pop();
+    path
+}
+
+fn layer_with_marker(input: &Input, picks: &mut Picks) -> Result<usize, Verdict> {
+    let marked = |layer: &usize| input.stack.layers[*layer].entries.iter().any(is_marker);
+    let layers: Vec<usize> = (0..input.stack.layers.len()).filter(marked).collect();
+    picks.one_of(&layers).copied()
+}
+
+/// Chooses a layer, a place in it, and a directory that lower layers left.
+fn directory_for_marker(input: &Input, picks: &mut Picks) -> Result<(usize, usize, Path), Verdict> {
+    let layer = picks.below(input.stack.layers.len());
+    let lower = &steps(&input.stack, layer)?[0];
+    let place = picks.below(input.stack.layers[layer].entries.len() + 1);
+    let mut directories = lower.paths();
+    directories.retain(|path| lower.node(path).is_some_and(|node| node.kind == Kind::Directory));
+    Ok((layer, place, picks.one_of(&directories)?.clone()))
+}
+
+/// Returns the stack with other layers in the place of one.
+pub(super) fn replaced(stack: &Stack, layer: usize, by: impl IntoIterator<Item = Vec<Entry>>) -> Stack {
+    let mut layers = stack.layers.clone();
+    layers.splice(layer..=layer, by.into_iter().map(Layer::new));
+    Stack { layers }
+}
+
+fn with_entries(stack: &Stack, layer: usize, place: usize, entries: impl IntoIterator<Item = Entry>) -> Stack {
+    let mut stack = stack.clone();
+    stack.layers[layer].entries.splice(place..place, entries);
+    stack
+}

@@ -1,0 +1,188 @@
+//! How much is asked of a subject.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::flattened::{Flattened, Origin};
+use crate::listing::{Difference, Fields, Listing, Node, diff};
+use crate::oddity::{Oddities, Oddity};
+
+/// How far beyond the specification's text the laws go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Level {
+    /// What image-spec's `layer.md` says.
+    ///
+    /// Metadata of directories without an entry are not compared, nor are times of directories in which a later layer
+    /// adds or hides a name.
+    #[default]
+    Spec,
+    /// Also what the common runtimes agree on: such directories are 0755 and root's; of two entries in a layer the last
+    /// counts; parents may be symlinks.
+    Consensus,
+    /// Also what planish decides where the runtimes disagree.
+    Planish,
+}
+
+impl Level {
+    /// All levels, the least first.
+    pub const ALL: [Self; 3] = [Self::Spec, Self::Consensus, Self::Planish];
+
+    /// Returns the name of the level in messages and options.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::Consensus => "consensus",
+            Self::Planish => "planish",
+        }
+    }
+
+    /// Returns what stacks of this level may do.
+    #[must_use]
+    pub fn oddities(self) -> Oddities {
+        Oddity::ALL.into_iter().filter(|oddity| oddity.level() <= self).collect()
+    }
+
+    /// Returns the fields that are compared unless told otherwise.
+    #[must_use]
+    pub fn fields(self) -> Fields {
+        Fields::all()
+    }
+
+    /// Returns what of a stack's meaning is open at this level.
+    #[must_use]
+    pub fn open(self, meaning: &Flattened) -> Open {
+        let of = |wanted: Origin| meaning.implied.iter().filter(move |(_, origin)| **origin == wanted);
+        let paths = |wanted| of(wanted).map(|(path, _)| path.clone());
+        let root = meaning.implied.contains_key(&b"/"[..]).then(|| b"/".to_vec());
+        let mut open = Open::default();
+        match self {
+            Self::Spec => {
+                open.metadata.extend(meaning.implied.keys().cloned());
+                open.times.extend(meaning.disturbed.iter().cloned());
+            }
+            Self::Consensus => {
+                open.metadata.extend(paths(Origin::Remains).chain(root));
+                open.times.extend(meaning.disturbed.iter().cloned().chain(paths(Origin::Parent)));
+            }
+            Self::Planish => {}
+        }
+        open
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name is not that of a level.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a level is one of spec, consensus, planish")]
+pub struct LevelSyntax;
+
+impl FromStr for Level {
+    type Err = LevelSyntax;
+
+    fn from_str(name: &str) -> Result<Self, LevelSyntax> {
+        Self::ALL.into_iter().find(|level| level.name() == name).ok_or(LevelSyntax)
+    }
+}
+
+/// What is not compared, by absolute path; only where both sides have a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Open {
+    metadata: std::collections::BTreeSet<Vec<u8>>,
+    times: std::collections::BTreeSet<Vec<u8>>,
+}
+
+impl Open {
+    /// Returns what is open here or there.
+    #[must_use]
+    pub fn or(mut self, other: Self) -> Self {
+        self.metadata.extend(other.metadata);
+        self.times.extend(other.times);
+        self
+    }
+
+    /// Settles a path.
+    #[must_use]
+    pub fn without(mut self, path: &[u8]) -> Self {
+        self.metadata.remove(path);
+        self.times.remove(path);
+        self
+    }
+
+    /// Returns how a listing differs from the expected one in all that is not open.
+    #[must_use]
+    pub fn diff(&self, expected: &Listing, actual: &Listing, fields: &Fields) -> Vec<Difference> {
+        let (mut expected, mut actual) = (expected.clone(), actual.clone());
+        for path in self.metadata.iter().chain(&self.times) {
+            let (Some(old), Some(new)) = (expected.get_mut(path), actual.get_mut(path)) else { continue };
+            if [&old.kind, &new.kind] == [&crate::listing::Kind::Directory; 2] {
+                new.mtime = old.mtime;
+                if self.metadata.contains(path) {
+                    *new = Node::clone(old);
+                }
+            }
+        }
+        diff(&expected, &actual, fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::flatten;
+    use crate::stack::Stack;
+    use crate::writer::Entry;
+
+    /// `/a` is made for its child, `/b` stays behind, `/c` gets a child later.
+    fn meaning() -> Flattened {
+        let below = vec![Entry::dir("b").owner(1, 1), Entry::dir("c").owner(1, 1).mtime(7, 0)];
+        let above = vec![Entry::file("a/x", ""), Entry::whiteout(".wh.b"), Entry::file("b/x", ""), Entry::fifo("c/x")];
+        flatten(&Stack::new([below, above])).unwrap()
+    }
+
+    fn differing(level: Level, change: impl Fn(&mut Node)) -> Vec<String> {
+        let meaning = meaning();
+        let mut other = meaning.listing.clone();
+        for path in [&b"/"[..], b"/a", b"/b", b"/c"] {
+            change(other.get_mut(path).unwrap());
+        }
+        let differences = level.open(&meaning).diff(&meaning.listing, &other, &Fields::all());
+        differences.iter().map(|difference| String::from_utf8(difference.path().into()).unwrap()).collect()
+    }
+
+    #[test]
+    fn levels_compare_more_and_more() {
+        for (level, owners, times) in [
+            (Level::Spec, &["/c"][..], &[][..]),
+            (Level::Consensus, &["/a", "/c"], &[]),
+            (Level::Planish, &["/", "/a", "/b", "/c"], &["/", "/a", "/b", "/c"]),
+        ] {
+            assert_eq!(differing(level, |node| node.uid = 9), owners, "{level}");
+            assert_eq!(differing(level, |node| node.mtime.seconds = 9), times, "{level}");
+        }
+    }
+
+    #[test]
+    fn a_settled_path_is_compared() {
+        let meaning = meaning();
+        let mut other = meaning.listing.clone();
+        other.get_mut(b"/a").unwrap().uid = 9;
+        let open = Level::Spec.open(&meaning);
+        assert!(open.diff(&meaning.listing, &other, &Fields::all()).is_empty());
+        assert_eq!(open.without(b"/a").diff(&meaning.listing, &other, &Fields::all()).len(), 1);
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for level in Level::ALL {
+            assert_eq!(level.to_string().parse(), Ok(level));
+        }
+        assert_eq!("strict".parse::<Level>(), Err(LevelSyntax));
+        assert_eq!(LevelSyntax.to_string(), "a level is one of spec, consensus, planish");
+    }
+}

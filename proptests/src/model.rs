@@ -1,0 +1,348 @@
+//! What a stack of layers means: image-spec's `layer.md`, transcribed.
+//!
+//! A `BTreeMap` of paths and a list of inodes, slow and plain on purpose. It shares nothing with any program that
+//! flattens layers; of this crate it uses the names' spelling and the listings.
+
+mod check;
+mod inode;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::flattened::{Flattened, Origin};
+use crate::listing::{Kind, Listing, Node};
+use crate::name::{self, Path, Spelling};
+use crate::oddity::{Oddities, Oddity};
+use crate::problem::{Fault, Problem};
+use crate::stack::Stack;
+use crate::subject::{Outcome, Subject};
+use crate::writer::{Entry, EntryType, Layer};
+
+/// As in Linux.
+const HOPS_MAX: usize = 40;
+
+/// Returns what a stack means.
+///
+/// # Errors
+///
+/// The first entry that has no meaning.
+///
+/// # Panics
+///
+/// The model contradicts itself.
+pub fn flatten(stack: &Stack) -> Result<Flattened, Fault> {
+    let mut model = Model::new();
+    for (index, layer) in stack.layers.iter().enumerate() {
+        for (number, entry) in layer.entries.iter().enumerate() {
+            let fault = |problem| Fault { layer: index + 1, entry: number + 1, problem };
+            model.apply(entry).map_err(fault)?;
+        }
+        model.end_layer();
+        model.check();
+    }
+    Ok(model.finish())
+}
+
+/// The model as a subject, of which every law holds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reference;
+
+impl Subject for Reference {
+    fn flatten(&mut self, layers: &[Layer]) -> Outcome {
+        match flatten(&Stack { layers: layers.to_vec() }) {
+            Ok(meaning) => Outcome::Tree(meaning.listing),
+            Err(fault) => Outcome::Refused(fault.to_string()),
+        }
+    }
+}
+
+/// The filesystem while layers are applied to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Model {
+    /// Every path, the root (which is empty) included.
+    names: BTreeMap<Path, Name>,
+    /// Inodes stay when their last name goes.
+    inodes: Vec<Node>,
+    contents: BTreeMap<[u8; 32], Vec<u8>>,
+    /// The number of layers that are complete.
+    layer: usize,
+    /// This layer's markers: a directory, and the name in it, or all.
+    markers: Vec<(Path, Option<Vec<u8>>)>,
+    /// Symlinks that this layer followed, and names that it linked to.
+    used: BTreeSet<Path>,
+    /// The last layer that changed a directory's names.
+    changed: BTreeMap<Path, usize>,
+    oddities: Vec<Oddities>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Name {
+    inode: usize,
+    /// The layer that last wrote it.
+    layer: usize,
+    origin: Origin,
+}
+
+impl Model {
+    pub(crate) fn new() -> Self {
+        let root = Name { inode: 0, layer: 0, origin: Origin::Parent };
+        Self {
+            names: [(Path::new(), root)].into(),
+            inodes: vec![Node::directory()],
+            contents: BTreeMap::new(),
+            layer: 1,
+            markers: Vec::new(),
+            used: BTreeSet::new(),
+            changed: BTreeMap::new(),
+            oddities: vec![Oddities::new()],
+        }
+    }
+
+    pub(crate) fn node(&self, path: &[Vec<u8>]) -> Option<&Node> {
+        Some(&self.inodes[self.names.get(path)?.inode])
+    }
+
+    /// Returns a path and all below it.
+    fn subtree(&self, top: &[Vec<u8>]) -> Vec<Path> {
+        let paths = self.names.range(top.to_vec()..).map(|(path, _)| path);
+        paths.take_while(|path| path.starts_with(top)).cloned().collect()
+    }
+
+    /// Returns all paths.
+    pub(crate) fn paths(&self) -> Vec<Path> {
+        self.subtree(&[])
+    }
+
+    /// Returns the paths that no entry of this layer has written yet.
+    pub(crate) fn lower_paths(&self) -> Vec<Path> {
+        self.names.iter().filter(|(_, name)| name.layer != self.layer).map(|(path, _)| path.clone()).collect()
+    }
+
+    pub(crate) fn note(&mut self, oddity: Oddity) {
+        self.oddities[self.layer - 1].insert(oddity);
+    }
+
+    pub(crate) fn oddities(&self) -> Oddities {
+        self.oddities.iter().flatten().copied().collect()
+    }
+
+    /// Applies an entry: a marker waits for the end of the layer, all others act at once.
+    pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), Problem> {
+        if entry.kind == EntryType::GlobalHeader {
+            return Ok(());
+        }
+        let path = name::clean(&entry.name, false)?;
+        name::check_lengths(&path)?;
+        self.note_name(entry, &path);
+        let Some((last, parents)) = path.split_last() else { return self.set_root(entry) };
+        let hidden = match name::spelling(last) {
+            Spelling::Invalid => return Err(Problem::InvalidWhiteout),
+            Spelling::Opaque => None,
+            Spelling::Whiteout(hidden) => Some(hidden),
+            spelling => return self.add(entry, parents, last, spelling == Spelling::Bookkeeping),
+        };
+        match self.resolve(parents, false)? {
+            Some(directory) => self.markers.push((directory, hidden)),
+            None => self.note(Oddity::MarkerInVoid),
+        }
+        Ok(())
+    }
+
+    fn set_root(&mut self, entry: &Entry) -> Result<(), Problem> {
+        let node = self.make(entry)?.filter(|node| node.kind == Kind::Directory).ok_or(Problem::RootNotDirectory)?;
+        if self.names[&Path::new()].layer == self.layer && self.names[&Path::new()].origin == Origin::Entry {
+            self.note(Oddity::Duplicate);
+        }
+        self.inodes[0] = node;
+        self.names.insert(Path::new(), Name { inode: 0, layer: self.layer, origin: Origin::Entry });
+        Ok(())
+    }
+
+    fn add(&mut self, entry: &Entry, parents: &[Vec<u8>], last: &[u8], bookkeeping: bool) -> Result<(), Problem> {
+        // AUFS's names make no parents, and its links may lead nowhere.
+        let node = match self.make(entry) {
+            Err(Problem::UnknownType) if bookkeeping => return Ok(()),
+            node => node?,
+        };
+        let Some(directory) = self.resolve(parents, !bookkeeping)? else { return Ok(()) };
+        let path = [&directory[..], &[last.to_vec()]].concat();
+        let Some(node) = node else {
+            return match self.link(entry, path) {
+                Err(_) if bookkeeping => Ok(()),
+                result => result,
+            };
+        };
+        let old = self.names.get(&path).copied();
+        if let Some(old) = old.filter(|old| [&self.inodes[old.inode].kind, &node.kind] == [&Kind::Directory; 2]) {
+            if old.layer == self.layer && old.origin == Origin::Entry {
+                self.note(Oddity::Duplicate);
+            }
+            self.inodes[old.inode] = node;
+            self.names.insert(path, Name { layer: self.layer, origin: Origin::Entry, ..old });
+        } else {
+            self.inodes.push(node);
+            self.put(path, self.inodes.len() - 1, Origin::Entry);
+        }
+        Ok(())
+    }
+
+    /// Makes a path another name of the inode that the target has now.
+    fn link(&mut self, entry: &Entry, path: Path) -> Result<(), Problem> {
+        let target = name::clean(&entry.linkname, true)?;
+        if name::clean(&entry.linkname, false) != Ok(target.clone()) {
+            self.note(Oddity::Climbing);
+        } else if !name::is_plain(&entry.linkname, false) {
+            self.note(Oddity::Spelling);
+        }
+        let (last, parents) = target.split_last().ok_or(Problem::LinkTargetDirectory)?;
+        let directory = self.resolve(parents, false)?.ok_or(Problem::LinkTargetMissing)?;
+        let target = [&directory[..], &[last.clone()]].concat();
+        let inode = self.names.get(&target).ok_or(Problem::LinkTargetMissing)?.inode;
+        match self.inodes[inode].kind {
+            Kind::Directory => return Err(Problem::LinkTargetDirectory),
+            _ if target == path => return Err(Problem::LinkToItself),
+            Kind::Symlink(_) => self.note(Oddity::LinkToSymlink),
+            _ => {}
+        }
+        let header = Node { kind: self.inodes[inode].kind.clone(), ..self.metadata(entry)? };
+        if header != self.inodes[inode] {
+            self.note(Oddity::LinkHeader);
+        }
+        self.used.insert(target);
+        self.put(path, inode, Origin::Entry);
+        Ok(())
+    }
+
+    /// Gives a path an inode, in the place of whatever is there, and of all below it.
+    fn put(&mut self, path: Path, inode: usize, origin: Origin) {
+        for old in self.subtree(&path) {
+            if self.names.remove(&old).is_some_and(|name| name.layer == self.layer) {
+                self.note(Oddity::Duplicate);
+            }
+            if self.used.contains(&old) {
+                self.note(Oddity::UsedAndGone);
+            }
+        }
+        self.changed.insert(path[..path.len() - 1].to_vec(), self.layer);
+        self.names.insert(path, Name { inode, layer: self.layer, origin });
+    }
+
+    /// Returns the directory that parents lead to, as in a chroot; missing ones are made, or end the search.
+    pub(crate) fn resolve(&mut self, parents: &[Vec<u8>], make: bool) -> Result<Option<Path>, Problem> {
+        let mut at = Path::new();
+        let mut todo: VecDeque<_> = parents.iter().map(|name| (name.clone(), false)).collect();
+        let mut hops = 0;
+        while let Some((name, linked)) = todo.pop_front() {
+            match &name[..] {
+                b"" | b"." => continue,
+                b".." => {
+                    if at.pop().is_none() {
+                        self.note(Oddity::Climbing);
+                    }
+                    continue;
+                }
+                _ => at.push(name),
+            }
+            match self.node(&at).map(|node| node.kind.clone()) {
+                Some(Kind::Directory) => {}
+                Some(Kind::Symlink(target)) => {
+                    hops += 1;
+                    if hops > HOPS_MAX {
+                        return Err(Problem::SymlinkLoop);
+                    }
+                    self.note(Oddity::SymlinkedParent);
+                    self.used.insert(at.clone());
+                    let depth = if target.starts_with(b"/") { 0 } else { at.len() - 1 };
+                    at.truncate(depth);
+                    target.split(|&byte| byte == b'/').rev().for_each(|name| todo.push_front((name.to_vec(), true)));
+                }
+                _ if !make => return Ok(None),
+                Some(_) if linked => return Err(Problem::ParentNotDirectory),
+                missing => {
+                    match (missing, linked) {
+                        (Some(_), _) => self.note(Oddity::FileParent),
+                        (None, true) => self.note(Oddity::DanglingParent),
+                        (None, false) => {}
+                    }
+                    name::check_lengths(&at)?;
+                    self.inodes.push(Node::directory());
+                    self.put(at.clone(), self.inodes.len() - 1, Origin::Parent);
+                }
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// Lets the layer's markers act on what lower layers left.
+    pub(crate) fn end_layer(&mut self) {
+        for (directory, hidden) in std::mem::take(&mut self.markers) {
+            let top = [&directory[..], hidden.as_slice()].concat();
+            let found = self.subtree(&top);
+            found.iter().filter(|path| hidden.is_some() || **path != top).for_each(|path| self.hide(path));
+        }
+        self.used.clear();
+        self.oddities.push(Oddities::new());
+        self.layer += 1;
+    }
+
+    /// Hides a path with all below it, but for what this layer wrote; what then stays only as its parent loses the
+    /// metadata that a lower layer gave it.
+    fn hide(&mut self, path: &Path) {
+        let Some(name) = self.names.get(path).copied().filter(|name| name.layer != self.layer) else { return };
+        let keeps = |other: &Path| {
+            let bookkeeping = other[path.len()..].iter().any(|name| name::is_bookkeeping(name));
+            self.names[other].layer == self.layer && !bookkeeping
+        };
+        let below = self.subtree(path);
+        self.changed.insert(path[..path.len() - 1].to_vec(), self.layer);
+        if below.iter().any(keeps) {
+            self.inodes[name.inode] = Node::directory();
+            self.names.insert(path.clone(), Name { layer: self.layer, origin: Origin::Remains, ..name });
+            return;
+        }
+        for gone in below {
+            self.names.remove(&gone);
+            if self.used.contains(&gone) {
+                self.note(Oddity::UsedAndGone);
+            }
+        }
+    }
+
+    fn note_name(&mut self, entry: &Entry, path: &[Vec<u8>]) {
+        let marker = name::is_marker(&entry.name);
+        let parents = &path[..path.len().saturating_sub(1)];
+        for (there, oddity) in [
+            (!name::is_plain(&entry.name, entry.kind == EntryType::Directory && !marker), Oddity::Spelling),
+            (std::str::from_utf8(&entry.name).is_err(), Oddity::RawName),
+            (path.iter().any(|name| name::is_bookkeeping(name)) && !marker, Oddity::Bookkeeping),
+            (parents.iter().any(|name| name::looks_like_marker(name)), Oddity::MarkerInPath),
+        ] {
+            if there {
+                self.note(oddity);
+            }
+        }
+    }
+
+    /// Returns the filesystem, without AUFS's names.
+    pub(crate) fn finish(self) -> Flattened {
+        let mut flattened = Flattened { contents: self.contents, oddities: self.oddities, ..Flattened::default() };
+        let mut first: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        let mut listing = Listing::new();
+        for (path, name) in self.names.iter().filter(|(path, _)| !path.iter().any(|name| name::is_bookkeeping(name))) {
+            let absolute = name::absolute(path);
+            match first.get(&name.inode) {
+                Some(existing) => _ = listing.link(&*absolute, existing),
+                None => listing.insert(&*absolute, self.inodes[name.inode].clone()),
+            }
+            first.entry(name.inode).or_insert_with(|| absolute.clone());
+            if self.changed.get(path).is_some_and(|changed| *changed > name.layer) {
+                flattened.disturbed.insert(absolute.clone());
+            }
+            if name.origin != Origin::Entry {
+                flattened.implied.insert(absolute, name.origin);
+            }
+        }
+        Flattened { listing, ..flattened }
+    }
+}

@@ -1,0 +1,194 @@
+//! Turns steps into entries, knowing what is there when each of them is taken.
+
+use proptest::sample::Index;
+
+use super::Options;
+use super::step::{Aim, Invalid, Metadata, Step, Style, What};
+use crate::changes::with_metadata;
+use crate::listing::Kind;
+use crate::model::Model;
+use crate::name::{self, Path};
+use crate::oddity::Oddity;
+use crate::stack::Stack;
+use crate::writer::{Entry, EntryType, SparseFormat};
+
+/// A step that would do what the options leave out is not taken, or is taken in the usual spelling.
+///
+/// What has no meaning is left out as well, unless the stack is to be invalid.
+pub(super) fn realize(layers: &[Vec<Step>], options: &Options) -> Stack {
+    let mut model = Model::new();
+    let mut stack = Vec::new();
+    for steps in layers {
+        let mut entries = Vec::new();
+        for step in steps {
+            let taken = step.entries(&model, options).into_iter().find_map(|entry| {
+                let mut next = model.clone();
+                match next.apply(&entry) {
+                    Ok(()) if within(&next, options) => Some((entry, next)),
+                    Err(_) if options.invalid => Some((entry, model.clone())),
+                    _ => None,
+                }
+            });
+            if let Some((entry, next)) = taken {
+                entries.push(entry);
+                model = next;
+            }
+        }
+        model.end_layer();
+        stack.push(entries);
+    }
+    Stack::new(stack)
+}
+
+/// Some of what an entry does shows only when the layer's markers act.
+fn within(model: &Model, options: &Options) -> bool {
+    let mut ended = model.clone();
+    ended.end_layer();
+    ended.oddities().is_subset(&options.oddities)
+}
+
+impl Step {
+    /// Returns the entries that the step may be, the best first.
+    fn entries(&self, model: &Model, options: &Options) -> Vec<Entry> {
+        let Some(entry) = self.entry(model, options) else { return Vec::new() };
+        let named = |style: Style| {
+            let name = spell(&entry.name, entry.kind, style);
+            Entry { name, ..entry.clone() }
+        };
+        // The last is left when its xattrs are what the options leave out.
+        vec![named(self.style), named(Style::Plain), Entry { xattrs: Vec::new(), ..named(Style::Plain) }]
+    }
+
+    fn entry(&self, model: &Model, options: &Options) -> Option<Entry> {
+        let path = self.place(model).join(&b'/');
+        let metadata = &self.metadata;
+        let entry = match &self.what {
+            What::Plain(EntryType::CharDevice | EntryType::BlockDevice, _) if !options.devices => return None,
+            What::Plain(EntryType::CharDevice, _) => {
+                // Overlayfs's whiteout is 0:0.
+                let overlay = options.oddities.contains(&Oddity::OverlayDevice) && self.metadata.mode.is_none();
+                if overlay { Entry::char_device(path, 0, 0) } else { Entry::char_device(path, 1, 3) }
+            }
+            What::Plain(EntryType::BlockDevice, _) => Entry::block_device(path, 0xfff, 0xf_ffff),
+            What::Plain(EntryType::Directory, _) => Entry::dir(path),
+            What::Plain(kind, text) => Entry { content: (*text).into(), ..Entry::new(*kind, path) },
+            What::Sparse(kilobytes) => {
+                let (start, size) = (512 * (kilobytes - 1), 1024 * kilobytes);
+                let data = vec![b'x'; 1024];
+                Entry::sparse(path, SparseFormat::Pax10, [(start, 512), (size - 512, 512)], size, data)
+            }
+            What::Symlink(target) => Entry::symlink(path, &target[..]),
+            What::SymlinkTo(index, absolute) => {
+                let place = self.place(model);
+                let directories = paths_of(model, |kind| *kind == Kind::Directory);
+                let target = index.get(&directories).join(&b'/');
+                let up = b"../".repeat(place.len() - 1);
+                let target = if *absolute { [b"/", &target[..]].concat() } else { [&up[..], &target].concat() };
+                // The root, from itself.
+                Entry::symlink(path, if target.is_empty() { b".".to_vec() } else { target })
+            }
+            What::Root => Entry::dir("./"),
+            What::Bookkeeping(EntryType::HardLink, name) => Entry::hardlink(*name, ".wh..wh.plnk/1"),
+            What::Bookkeeping(kind, name) => Entry::new(*kind, *name),
+            What::Whiteout(_) => return Some(Entry::whiteout(name::whiteout_of(&self.target(model)?))),
+            What::Opaque(_) => return Some(Entry::opaque(self.target(model)?.join(&b'/'))),
+            What::HardLink(_) => return self.link(model, options, path),
+            What::Invalid(invalid) => return Some(self.invalid(*invalid, path)),
+        };
+        Some(metadata.of(entry, options))
+    }
+
+    /// Returns the path of the entry, if that is not what the step aims at.
+    fn place(&self, model: &Model) -> Path {
+        let Some(index) = &self.below else { return self.path.clone() };
+        let mut parents = paths_of(model, |kind| *kind == Kind::Directory);
+        let symlinks = paths_of(model, |kind| matches!(kind, Kind::Symlink(_)));
+        // There are few symlinks, and more can go wrong with them.
+        parents.extend([&symlinks[..]; 3].concat());
+        // Three levels are deep enough.
+        parents.retain(|path| path.len() < 3);
+        [&index.get(&parents)[..], &self.path[self.path.len() - 1..]].concat()
+    }
+
+    /// Returns what the step aims at.
+    fn target(&self, model: &Model) -> Option<Path> {
+        let (aim, fits): (_, fn(&Kind) -> bool) = match &self.what {
+            What::Whiteout(aim) => (aim, |_| true),
+            What::Opaque(aim) => (aim, |kind| *kind == Kind::Directory),
+            What::HardLink(aim) => (aim, |kind| *kind != Kind::Directory),
+            _ => return None,
+        };
+        let any_of = |index: &Index, mut paths: Vec<Path>| {
+            let root = matches!(self.what, What::Opaque(_));
+            paths.retain(|path| (root || !path.is_empty()) && model.node(path).is_some_and(|node| fits(&node.kind)));
+            (!paths.is_empty()).then(|| index.get(&paths).clone())
+        };
+        match aim {
+            Aim::Lower(index) => any_of(index, model.lower_paths()),
+            Aim::Present(index) => any_of(index, model.paths()),
+            Aim::Path => Some(self.place(model)),
+        }
+    }
+
+    /// Returns a hard link, with its inode's metadata where the options ask for that.
+    fn link(&self, model: &Model, options: &Options, path: Vec<u8>) -> Option<Entry> {
+        let target = self.target(model)?;
+        let link = Entry::hardlink(path, spell(&target.join(&b'/'), EntryType::HardLink, self.style));
+        let Some(node) = model.node(&target) else { return Some(self.metadata.of(link, options)) };
+        let differs = self.metadata.mode.is_some() && options.oddities.contains(&Oddity::LinkHeader);
+        Some(if differs { self.metadata.of(link, options) } else { with_metadata(link, node) })
+    }
+
+    fn invalid(&self, invalid: Invalid, path: Vec<u8>) -> Entry {
+        match invalid {
+            Invalid::Marker(name) => {
+                let parents = &self.path[..self.path.len() - 1];
+                Entry::whiteout([parents, &[name.as_bytes().to_vec()]].concat().join(&b'/'))
+            }
+            Invalid::Climbing => Entry::file([b"../", &path[..]].concat(), ""),
+            Invalid::Owner(id) => Entry::file(path, "").owner(id, 0),
+            Invalid::Device => Entry::char_device(path, 0x1000, 0),
+            Invalid::LinkToNothing => Entry::hardlink(path, "n"),
+            Invalid::LinkToDirectory => Entry::hardlink(path, "/"),
+            Invalid::EmptyTarget => Entry::symlink(path, ""),
+            Invalid::LongName => Entry::dir(vec![b'n'; 256]),
+            Invalid::RootFile => Entry::symlink("./", "a"),
+            Invalid::Type => Entry::new(EntryType::Raw(b'Z'), path),
+        }
+    }
+}
+
+fn paths_of(model: &Model, fits: impl Fn(&Kind) -> bool) -> Vec<Path> {
+    model.paths().into_iter().filter(|path| model.node(path).is_some_and(|node| fits(&node.kind))).collect()
+}
+
+impl Metadata {
+    fn of(&self, entry: Entry, options: &Options) -> Entry {
+        let mode = self.mode.filter(|_| entry.kind != EntryType::Symlink).unwrap_or(entry.mode);
+        let odd_time = !(0..1 << 33).contains(&self.mtime.seconds) && !options.oddities.contains(&Oddity::OddTime);
+        let mtime = if odd_time { crate::Mtime::default() } else { self.mtime };
+        let entry = Entry { mode, mtime, ..entry }.owner(self.owner.0, self.owner.1);
+        let xattrs = if options.xattrs { &self.xattrs[..] } else { &[] };
+        // A name that comes twice says nothing about layers.
+        xattrs.iter().fold(entry, |entry, (name, value)| {
+            let twice = entry.xattrs.iter().any(|(other, _)| other == name.as_bytes());
+            if twice { entry } else { entry.xattr(*name, *value) }
+        })
+    }
+}
+
+fn spell(name: &[u8], kind: EntryType, style: Style) -> Vec<u8> {
+    if name == b"./" {
+        return name.to_vec();
+    }
+    match style {
+        Style::DotSlash => [b"./", name].concat(),
+        // A file whose name ends so is a directory to some.
+        Style::Closed if kind == EntryType::Directory => [name, b"/"].concat(),
+        Style::Plain | Style::Closed => name.to_vec(),
+        Style::Absolute => [b"/", name].concat(),
+        Style::Doubled => name.split(|&byte| byte == b'/').collect::<Vec<_>>().join(&b"//"[..]),
+        Style::Dotted => name.split(|&byte| byte == b'/').collect::<Vec<_>>().join(&b"/./"[..]),
+        Style::Back => [b"c/../", name].concat(),
+    }
+}

@@ -1,0 +1,258 @@
+//! One step on the way to a stack: an entry, as far as it can be known without the entries before it.
+
+use proptest::collection::vec;
+use proptest::prelude::{Strategy, any};
+use proptest::prop_oneof;
+use proptest::sample::{Index, select};
+use proptest::strategy::{Just, Union};
+
+use crate::Mtime;
+use crate::name::Path;
+use crate::writer::EntryType;
+
+/// Three names on three levels are 39 paths: few enough for entries to collide.
+const NAMES: &[&[u8]] = &[b"a", b"b", b"c"];
+/// What one program or another changes, or takes for something else.
+const ODD_NAMES: &[&[u8]] = &[b"\xff", b"\xfe", b"A", b".WH.a", b"a.wh.b", b"...", b".a", b"a b\n"];
+/// Two names, so that a merge of two sets shows.
+const XATTRS: &[(&str, &[u8])] = &[("user.a", b"1"), ("user.b", b"2"), ("user.a", b"3")];
+/// Binary with a newline, and empty.
+const HARD_XATTRS: &[(&str, &[u8])] = &[("security.capability", b"\x01\0\0\x02\n\0\0\0\0\0\0\0"), ("user.empty", b"")];
+const HOST_XATTRS: &[(&str, &[u8])] =
+    &[("trusted.overlay.opaque", b"y"), ("user.overlay.opaque", b"y"), ("security.selinux", b"l")];
+
+/// An entry to be.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub what: What,
+    /// Where, unless `what` aims at something that is there.
+    pub path: Path,
+    /// Something that is there, for the path's last name to stand below.
+    pub below: Option<Index>,
+    pub style: Style,
+    pub metadata: Metadata,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum What {
+    /// A type that needs no more than a name, or a file of this content.
+    Plain(EntryType, &'static str),
+    /// 1,024 bytes of data somewhere in a file of this many KiB.
+    Sparse(u64),
+    Symlink(Vec<u8>),
+    /// A symlink to a directory that is there, by an absolute path or a relative one.
+    SymlinkTo(Index, bool),
+    /// Another name of something that is there.
+    HardLink(Aim),
+    Whiteout(Aim),
+    Opaque(Aim),
+    Root,
+    /// A name of AUFS's.
+    Bookkeeping(EntryType, &'static str),
+    /// What has no meaning.
+    Invalid(Invalid),
+}
+
+/// What a step acts on.
+#[derive(Debug, Clone)]
+pub(super) enum Aim {
+    /// What a lower layer left.
+    Lower(Index),
+    /// Anything that is there.
+    Present(Index),
+    /// The step's own path, whether it is there or not.
+    Path,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Invalid {
+    Marker(&'static str),
+    Climbing,
+    Owner(i64),
+    Device,
+    LinkToNothing,
+    LinkToDirectory,
+    EmptyTarget,
+    LongName,
+    RootFile,
+    Type,
+}
+
+/// How a name is spelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    /// `./a/b`
+    DotSlash,
+    /// `a/b/`
+    Closed,
+    /// `/a/b`
+    Absolute,
+    /// `a//b`
+    Doubled,
+    /// `a/./b`
+    Dotted,
+    /// `c/../a/b`
+    Back,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Metadata {
+    /// Permission bits, instead of those that are usual for the type.
+    pub mode: Option<u32>,
+    pub owner: (i64, i64),
+    pub mtime: Mtime,
+    pub xattrs: Vec<(&'static str, &'static [u8])>,
+}
+
+pub(super) fn steps() -> impl Strategy<Value = Step> {
+    // Half of the names stand below what is there, a symlink perhaps; the others need parents.
+    let below = prop_oneof![Just(None), any::<Index>().prop_map(Some)];
+    (what(), path(), below, style(), metadata()).prop_map(|(what, path, below, style, metadata)| Step {
+        what,
+        path,
+        below,
+        style,
+        metadata,
+    })
+}
+
+fn what() -> Union<proptest::strategy::BoxedStrategy<What>> {
+    prop_oneof![
+        // All else happens in directories.
+        20 => Just(What::Plain(EntryType::Directory, "")).boxed(),
+        // What most entries are; the content tells which of several won.
+        16 => select(&["1", "2", "3", "4", ""][..]).prop_map(|text| What::Plain(EntryType::Regular, text)).boxed(),
+        // Layers are about deletions; most of them have something to delete.
+        16 => aim().prop_map(What::Whiteout).boxed(),
+        // Rarer in images, and each touches many names.
+        8 => aim().prop_map(What::Opaque).boxed(),
+        // Often enough to stand among the parents of others, for which most must lead somewhere.
+        6 => (any::<Index>(), any::<bool>()).prop_map(|(index, absolute)| What::SymlinkTo(index, absolute)).boxed(),
+        5 => target().prop_map(What::Symlink).boxed(),
+        // Often enough that a later layer hides or replaces one of the names.
+        10 => aim().prop_map(What::HardLink).boxed(),
+        // These differ from files in little but their creation.
+        2 => Just(What::Plain(EntryType::Fifo, "")).boxed(),
+        2 => select(&[EntryType::CharDevice, EntryType::BlockDevice][..]).prop_map(|kind| What::Plain(kind, "")).boxed(),
+        1 => (1_u64..=4).prop_map(What::Sparse).boxed(),
+        1 => select(&[EntryType::OldRegular, EntryType::Contiguous][..]).prop_map(|kind| What::Plain(kind, "5")).boxed(),
+        // One in a stack is enough, and many images have none.
+        2 => Just(What::Root).boxed(),
+        // A leftover of one storage driver.
+        1 => bookkeeping().boxed(),
+        // Without effect in stacks that are to be valid.
+        3 => invalid().prop_map(What::Invalid).boxed(),
+    ]
+}
+
+fn aim() -> impl Strategy<Value = Aim> {
+    prop_oneof![
+        5 => any::<Index>().prop_map(Aim::Lower),
+        // A deletion of what its own layer adds, a link within a layer.
+        2 => any::<Index>().prop_map(Aim::Present),
+        // Of what is added later, of nothing, and through symlinks.
+        3 => Just(Aim::Path),
+    ]
+}
+
+fn path() -> impl Strategy<Value = Path> {
+    // The odd ones are about names, not about layers.
+    let last = prop_oneof![60 => select(NAMES), 3 => select(ODD_NAMES)];
+    // A name that only looks like a marker's, where no marker can be.
+    let parent = prop_oneof![80 => select(NAMES), 1 => Just(&b".wh.a"[..])];
+    // The root's children collide most, the third level shows what happens to whole subtrees.
+    let depth = prop_oneof![7 => Just(0_usize), 8 => Just(1), 5 => Just(2)];
+    (depth.prop_flat_map(move |depth| vec(parent.clone(), depth)), last)
+        .prop_map(|(parents, last)| parents.into_iter().chain([last]).map(<[u8]>::to_vec).collect())
+}
+
+fn target() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        // Short ones resolve most often, and then stand among the parents of others.
+        4 => select(&["a", "b", "c"][..]),
+        3 => select(&["/a", "/b", "/a/b", "/"][..]),
+        2 => select(&["../a", "../b", "b/../c", "./a", "a/"][..]),
+        // Beyond the root, where a chroot holds them.
+        1 => select(&["../../../../a", "/../b", "../../../.."][..]),
+        // Dangling whatever the stack holds.
+        1 => select(&["/n", "n/m", "../n"][..]),
+    ]
+    .prop_map(|target| target.as_bytes().to_vec())
+}
+
+fn bookkeeping() -> impl Strategy<Value = What> {
+    select(
+        &[
+            (EntryType::Regular, ".wh..wh.aufs"),
+            (EntryType::Directory, ".wh..wh.plnk"),
+            (EntryType::Regular, ".wh..wh.plnk/1"),
+            (EntryType::HardLink, ".wh..wh.plnk/2"),
+            (EntryType::Directory, "a/.wh..wh.orph"),
+        ][..],
+    )
+    .prop_map(|(kind, name)| What::Bookkeeping(kind, name))
+}
+
+fn invalid() -> impl Strategy<Value = Invalid> {
+    select(
+        &[
+            // Three of them erase something where a program joins paths without a look.
+            Invalid::Marker(".wh."),
+            Invalid::Marker(".wh.."),
+            Invalid::Marker(".wh..."),
+            Invalid::Climbing,
+            Invalid::Owner(-1),
+            Invalid::Owner(0xffff_ffff),
+            Invalid::Device,
+            Invalid::LinkToNothing,
+            Invalid::LinkToDirectory,
+            Invalid::EmptyTarget,
+            Invalid::LongName,
+            Invalid::RootFile,
+            Invalid::Type,
+        ][..],
+    )
+}
+
+fn style() -> impl Strategy<Value = Style> {
+    prop_oneof![
+        // What tar and most builders write; anything else only makes a stack harder to read.
+        30 => Just(Style::Plain),
+        4 => Just(Style::Closed),
+        4 => Just(Style::DotSlash),
+        1 => select(&[Style::Absolute, Style::Doubled, Style::Dotted, Style::Back][..]),
+    ]
+}
+
+fn metadata() -> impl Strategy<Value = Metadata> {
+    let mode = prop_oneof![
+        // Half of the entries are like any other, so that a stack shows what matters.
+        6 => Just(None),
+        4 => select(&[0o755, 0o700, 0o600, 0o750][..]).prop_map(Some),
+        1 => select(&[0o4755, 0o2755, 0o1777, 0o7777, 0][..]).prop_map(Some),
+    ];
+    let owner = prop_oneof![
+        6 => Just((0, 0)),
+        4 => (0_i64..=3, 0_i64..=3),
+        // Over 16 bits, and the largest.
+        1 => Just((70_000, 0xffff_fffe)),
+    ];
+    let mtime = prop_oneof![
+        6 => Just((0, 0)),
+        4 => (1_i64..=9, Just(0_u32)),
+        1 => select(&[(1, 500_000_000), (1_700_000_000, 1), (1 << 32, 999_999_999)][..]),
+        // Before 1970, and on either side of what ext4 holds.
+        1 => select(&[(-1, 0), (-2, 999_999_999), (-(1_i64 << 31) - 1, 5), (1 << 34, 7)][..]),
+    ];
+    let xattrs = prop_oneof![
+        8 => Just(vec![]),
+        3 => vec(select(XATTRS), 1..=2),
+        1 => select(HARD_XATTRS).prop_map(|xattr| vec![xattr]),
+        1 => select(HOST_XATTRS).prop_map(|xattr| vec![xattr]),
+    ];
+    (mode, owner, mtime, xattrs).prop_map(|(mode, owner, (seconds, nanos), xattrs)| {
+        let mtime = Mtime { seconds, nanos };
+        Metadata { mode, owner, mtime, xattrs }
+    })
+}

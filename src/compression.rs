@@ -111,6 +111,12 @@ impl DecodeFault {
     }
 }
 
+// The crate hands out nothing but the texts that belong to zstd's codes.
+/// `ZSTD_error_frameParameter_windowTooLarge`.
+const WINDOW_TOO_LARGE: usize = 16_usize.wrapping_neg();
+/// `ZSTD_error_memory_allocation`.
+const OUT_OF_MEMORY: usize = 64_usize.wrapping_neg();
+
 /// How much is read at once: a decoder's calls should not become system calls.
 const BUFFER: usize = 128 << 10;
 
@@ -179,6 +185,7 @@ impl<R: Read> Read for Decoder<R> {
         };
         result.map_err(|error| match self.source() {
             Some(source) if source.get_ref().failed => error,
+            _ if error.to_string() == zstd_safe::get_error_name(OUT_OF_MEMORY) => io::ErrorKind::OutOfMemory.into(),
             _ => io::Error::new(io::ErrorKind::InvalidData, self.fault(&error)),
         })
     }
@@ -240,8 +247,6 @@ impl<R: Read> Decoder<R> {
     }
 
     fn fault(&self, error: &io::Error) -> DecodeFault {
-        // ZSTD_error_frameParameter_windowTooLarge; the crate hands out nothing but the text that belongs to the code.
-        const WINDOW_TOO_LARGE: usize = 16_usize.wrapping_neg();
         let format = if matches!(self.state, State::Zstd(_)) { "zstd" } else { "gzip" };
         let text = error.to_string();
         if format == "zstd" && text == zstd_safe::get_error_name(WINDOW_TOO_LARGE) {

@@ -43,11 +43,7 @@ impl Iterator for Changes<'_> {
     fn next(&mut self) -> Option<Result<Change>> {
         loop {
             self.layer.spool.iter().for_each(|spool| spool.touch(0));
-            let Some(member) = self.members.next() else {
-                self.layer.spool.iter().for_each(|spool| spool.release());
-                return None;
-            };
-            let member = match member {
+            let member = match self.members.next()? {
                 Ok(member) => member,
                 Err(fault) => return Some(Err(fault.in_layer(&self.layer.place, "the layer's spool".as_ref()))),
             };

@@ -2,24 +2,30 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::Bytes;
 use memmap2::{Mmap, UncheckedAdvice};
 
-/// How many bytes of a mapping may be looked at before its pages are given back. They stay in the page cache, which the
-/// kernel may empty; what counts as this process's memory stays small however large the image is.
+/// How many bytes of all mappings may be looked at before their pages are given back. They stay in the page cache, which
+/// the kernel may empty; what counts as this process's memory stays small however large the image is.
 const WINDOW: u64 = 64 << 20;
-
 /// What the kernel maps around a byte that is looked at.
 const READ_AHEAD: u64 = 64 << 10;
 
-/// A mapped file that keeps count of what was looked at.
+/// The spools of an image, which share one window.
+#[derive(Debug, Default)]
+pub struct Spools {
+    touched: AtomicU64,
+    all: Mutex<Vec<Weak<Spool>>>,
+}
+
+/// A mapped file that takes note of what is looked at.
 #[derive(Debug)]
 pub struct Spool {
     map: Mmap,
-    touched: AtomicU64,
+    spools: Arc<Spools>,
 }
 
 /// Lets [`Bytes`] own a share of a spool.
@@ -31,19 +37,36 @@ impl AsRef<[u8]> for Share {
     }
 }
 
-impl Spool {
+impl Spools {
     /// Maps a file of at least one byte, which nobody else may change any more.
     ///
     /// # Errors
     ///
     /// The system's.
-    pub fn map(file: &File) -> io::Result<Arc<Self>> {
+    pub fn map(self: &Arc<Self>, file: &File) -> io::Result<Arc<Spool>> {
         // SAFETY: the file has no name and was written by this process alone, which does not touch it any more, so it
         // is neither changed nor cut while it is mapped.
         let map = unsafe { Mmap::map(file) }?;
-        Ok(Arc::new(Self { map, touched: AtomicU64::new(0) }))
+        let spool = Arc::new(Spool { map, spools: Arc::clone(self) });
+        self.all().push(Arc::downgrade(&spool));
+        Ok(spool)
     }
 
+    fn all(&self) -> MutexGuard<'_, Vec<Weak<Spool>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn release(&self) {
+        self.touched.store(0, Ordering::Relaxed);
+        for spool in self.all().iter().filter_map(Weak::upgrade) {
+            // SAFETY: the pages of a shared mapping of a file are read from the file again when they are needed, so
+            // references into the mapping see the same bytes as before.
+            let _ = unsafe { spool.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        }
+    }
+}
+
+impl Spool {
     /// Returns all bytes.
     #[must_use]
     pub fn bytes(self: &Arc<Self>) -> Bytes {
@@ -53,16 +76,30 @@ impl Spool {
     /// Takes note that so many bytes in a row are about to be looked at.
     pub fn touch(&self, amount: u64) {
         let amount = amount + READ_AHEAD;
-        if self.touched.fetch_add(amount, Ordering::Relaxed) + amount >= WINDOW {
-            self.release();
+        if self.spools.touched.fetch_add(amount, Ordering::Relaxed) + amount >= WINDOW {
+            self.spools.release();
         }
     }
+}
 
-    /// Gives the pages back.
-    pub fn release(&self) {
-        self.touched.store(0, Ordering::Relaxed);
-        // SAFETY: the pages of a shared mapping of a file are read from the file again when they are needed, so
-        // references into the mapping see the same bytes as before.
-        let _ = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn bytes_are_the_same_after_the_window_moved_on() {
+        let spools = Arc::new(Spools::default());
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[1]).collect();
+        file.write_all(&content).unwrap();
+        let spool = spools.map(&file).unwrap();
+        drop(file);
+        let bytes = spool.bytes();
+        assert!(bytes == content);
+        spool.touch(2 * WINDOW);
+        assert_eq!(spools.touched.load(Ordering::Relaxed), 0);
+        assert!(bytes == content);
     }
 }

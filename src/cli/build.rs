@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use planish::build::BuildOptions;
-use planish::plan::{Headroom, PlanOptions};
+use planish::plan::{Engine, EngineChoice, Headroom, PlanOptions};
 use planish::source::{Platform, SourceName};
 use planish::{Cancel, ErrorKind};
 
@@ -32,6 +32,9 @@ pub struct BuildArguments {
     /// Space that stays free: bytes, or a percentage of what the tree needs
     #[arg(long, value_name = "N|N%", default_value = "256M", value_parser = size::headroom)]
     free: Headroom,
+    /// What writes the filesystem
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    engine: EngineArgument,
     /// Directory for layers and the staged tree [default: TMPDIR, else the output's directory]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
@@ -61,6 +64,26 @@ pub struct BuildArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum EngineArgument {
+    /// e2fsprogs; direct where the image holds what e2fsprogs cannot write, or not in time
+    Auto,
+    /// mkfs.ext4 and debugfs: the reference
+    E2fsprogs,
+    /// planish itself, in one pass and with indexed directories
+    Direct,
+}
+
+impl From<EngineArgument> for EngineChoice {
+    fn from(argument: EngineArgument) -> Self {
+        match argument {
+            EngineArgument::Auto => Self::Auto,
+            EngineArgument::E2fsprogs => Self::Only(Engine::E2fsprogs),
+            EngineArgument::Direct => Self::Only(Engine::Direct),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Verify {
     /// Every inode and every byte, then e2fsck
     Full,
@@ -82,7 +105,7 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     })?;
     let options = BuildOptions {
         platform,
-        plan: PlanOptions { size: arguments.size, free: arguments.free, clock },
+        plan: PlanOptions { size: arguments.size, free: arguments.free, clock, engine: arguments.engine.into() },
         implied_mtime: clock.unwrap_or(0),
         work_dir: arguments.work_dir.clone().or_else(|| environment("TMPDIR").map(PathBuf::from)),
         force: arguments.force,

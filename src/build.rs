@@ -1,30 +1,28 @@
 //! The main job, end to end: an image becomes a filesystem that is proven to equal it.
 
 mod clock;
+mod engine;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::cancel::Cancel;
-use crate::debugfs;
 use crate::error::{Error, ErrorKind, Result, ShownPath, ToolProblem};
 use crate::ext4::Filesystem;
 use crate::flatten::{Flattened, ReadOptions, flatten};
-use crate::mkfs;
 use crate::note::Note;
 use crate::plan::geometry::BLOCK_SIZE;
 use crate::plan::{Plan, PlanOptions};
 use crate::program::Tools;
 use crate::progress::{Progress, Stage};
 use crate::publish::Output;
-use crate::report::{FilesystemReport, NoteReport, Report, Verified};
+use crate::report::{EngineReport, FilesystemReport, NoteReport, Report, Verified};
 use crate::source::{self, OpenOptions, SourceName};
-use crate::stage;
-use crate::tree::Tree;
 use crate::verify;
 use crate::work::{Unfinished, WorkDir};
 
 use clock::Clocked;
+use engine::Making;
 
 /// What the caller may choose about a build.
 #[derive(Debug, Clone)]
@@ -79,19 +77,9 @@ pub fn build(
     let plan = clocked.run(Stage::Plan, None, || {
         Plan::new(&tree, &image.config_digest, created, &options.plan, &options.read.limits)
     })?;
-    let staged =
-        clocked.run(Stage::Stage, Some(plan.census.names), || stage::stage(&tree, &plan, &work, progress, cancel))?;
-    let formatted = clocked.run(Stage::Mkfs, None, || {
-        let formatted = mkfs::format(&staged, &plan, unfinished.path(), &tools, &work, cancel)?;
-        staged.remove()?;
-        Ok(formatted)
-    })?;
-    clocked.run(Stage::Debugfs, None, || debugfs::patch(formatted, &tree, &plan, &tools, &work, cancel))?;
-    let verified = if options.verify {
-        Some(prove(&unfinished, &tree, &plan, &tools, &work, options.read.jobs, &mut clocked, cancel)?)
-    } else {
-        None
-    };
+    let making = Making { tree: &tree, plan: &plan, unfinished: &unfinished, tools: &tools, work: &work, cancel };
+    making.write(options.read.jobs, &mut clocked)?;
+    let verified = if options.verify { Some(prove(&making, options.read.jobs, &mut clocked)?) } else { None };
     let filesystem = describe(&unfinished, &output, &plan)?;
     cancel.check()?;
     clocked.run(Stage::Publish, None, || output.publish(unfinished))?;
@@ -106,6 +94,7 @@ pub fn build(
         whiteouts: layers.iter().map(|layer| layer.whiteouts).sum(),
         layers,
         tree: plan.census,
+        engine: EngineReport { name: plan.engine, reason: plan.reason.to_string() },
         filesystem,
         verified,
         notes: notes.iter().map(NoteReport::of).collect(),
@@ -122,17 +111,8 @@ fn refuse_losses(notes: &[Note]) -> Result<()> {
 }
 
 /// Reads the filesystem back and requires it to equal the tree, then asks e2fsck.
-#[expect(clippy::too_many_arguments, reason = "one call, and each is another thing")]
-fn prove(
-    unfinished: &Unfinished,
-    tree: &Tree,
-    plan: &Plan,
-    tools: &Tools,
-    work: &WorkDir,
-    jobs: usize,
-    clocked: &mut Clocked<'_>,
-    cancel: &Cancel,
-) -> Result<Verified> {
+fn prove(making: &Making<'_>, jobs: usize, clocked: &mut Clocked<'_>) -> Result<Verified> {
+    let Making { tree, plan, unfinished, tools, work, cancel } = *making;
     let progress = clocked.progress();
     let compared = clocked.run(Stage::Verify, Some(plan.census.inodes), || {
         let filesystem = Filesystem::open(unfinished.file()).map_err(unreadable)?;

@@ -27,6 +27,7 @@ pub mod plan;
 pub mod stage;
 pub mod mkfs;
 pub mod debugfs;
+pub mod direct;
 pub mod verify;
 pub mod publish;
 pub mod report;

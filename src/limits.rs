@@ -21,6 +21,8 @@ pub struct Limits {
     pub entries: u64,
     /// Names in one directory, as `mkfs.ext4 -d` can write them in time.
     pub directory_entries: u64,
+    /// Names in one directory that the direct engine writes; the flag sets both.
+    pub directory_entries_direct: u64,
     /// Bytes of one entry's extension headers.
     pub extension_bytes: u64,
     /// Base-two logarithm of the largest zstd window.
@@ -37,6 +39,7 @@ impl Default for Limits {
             file_bytes: 16 << 30,
             entries: 2_000_000,
             directory_entries: 20_000,
+            directory_entries_direct: 1_000_000,
             extension_bytes: 1 << 20,
             zstd_window_log: 27,
         }
@@ -58,7 +61,7 @@ pub enum Limit {
     FileBytes,
     /// [`Limits::entries`].
     Entries,
-    /// [`Limits::directory_entries`].
+    /// [`Limits::directory_entries`] and [`Limits::directory_entries_direct`].
     DirectoryEntries,
     /// [`Limits::extension_bytes`].
     ExtensionBytes,

@@ -16,6 +16,8 @@ pub enum Stage {
     Mkfs,
     /// Reading the inode numbers back, and `debugfs`.
     Debugfs,
+    /// Writing the filesystem with the direct engine, which takes the place of the three before. Counts inodes.
+    Write,
     /// Reading the filesystem back and comparing it. Counts inodes.
     Verify,
     /// `e2fsck -fn`.
@@ -35,6 +37,7 @@ impl Stage {
             Self::Stage => "staging",
             Self::Mkfs => "mkfs.ext4",
             Self::Debugfs => "debugfs",
+            Self::Write => "writing",
             Self::Verify => "verifying",
             Self::Fsck => "e2fsck",
             Self::Publish => "publishing",

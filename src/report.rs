@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use crate::digest::Digest;
 use crate::note::{Note, NoteKind};
 use crate::path::Escaped;
-use crate::plan::Census;
+use crate::plan::{Census, Engine};
 use crate::progress::Stage;
 
 /// Everything that a build did; `--json` prints it as it is.
@@ -34,6 +34,8 @@ pub struct Report {
     pub whiteouts: u64,
     /// What the flattened tree holds.
     pub tree: Census,
+    /// What wrote the filesystem.
+    pub engine: EngineReport,
     /// The finished filesystem.
     pub filesystem: FilesystemReport,
     /// What was verified; `None` with `--verify=none`.
@@ -61,6 +63,15 @@ pub struct LayerReport {
     pub entries: u64,
     /// Its markers.
     pub whiteouts: u64,
+}
+
+/// What wrote a filesystem, and why that.
+#[derive(Debug, Serialize)]
+pub struct EngineReport {
+    /// The engine.
+    pub name: Engine,
+    /// Why it was taken, as a person reads it.
+    pub reason: String,
 }
 
 /// A filesystem, as its own superblock describes it.

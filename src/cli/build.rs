@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use planish::Error;
 use planish::build::BuildOptions;
-use planish::plan::{Headroom, PlanOptions};
+use planish::plan::{Engine, EngineChoice, Headroom, PlanOptions};
 
 use super::exit::Failure;
 use super::{read, size, summary};
@@ -26,6 +26,9 @@ pub struct BuildArguments {
     /// Space that stays free: bytes, or a percentage of what the tree needs
     #[arg(long, value_name = "N|N%", default_value = "256M", value_parser = size::headroom)]
     free: Headroom,
+    /// What writes the filesystem
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    engine: EngineArgument,
     /// Replace an output that exists
     #[arg(long)]
     force: bool,
@@ -44,6 +47,26 @@ pub struct BuildArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum EngineArgument {
+    /// e2fsprogs; direct where the image holds what e2fsprogs cannot write, or not in time
+    Auto,
+    /// mkfs.ext4 and debugfs: the reference
+    E2fsprogs,
+    /// planish itself, in one pass and with indexed directories
+    Direct,
+}
+
+impl From<EngineArgument> for EngineChoice {
+    fn from(argument: EngineArgument) -> Self {
+        match argument {
+            EngineArgument::Auto => Self::Auto,
+            EngineArgument::E2fsprogs => Self::Only(Engine::E2fsprogs),
+            EngineArgument::Direct => Self::Only(Engine::Direct),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Verify {
     /// Every inode and every byte, then e2fsck
     Full,
@@ -55,7 +78,12 @@ enum Verify {
 pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     let options = BuildOptions {
-        plan: PlanOptions { size: arguments.size, free: arguments.free, clock: job.clock },
+        plan: PlanOptions {
+            size: arguments.size,
+            free: arguments.free,
+            clock: job.clock,
+            engine: arguments.engine.into(),
+        },
         read: job.read,
         work_dir: job.work_dir,
         force: arguments.force,

@@ -51,6 +51,12 @@ fn of_image(problem: &ImageProblem) -> Option<String> {
         ImageProblem::SeveralImages(_) | ImageProblem::NoSuchTag { .. } => {
             "add :TAG of one of them to the source".into()
         }
+        ImageProblem::XattrNameUnsupported(_)
+        | ImageProblem::XattrNameNotText(_)
+        | ImageProblem::TooManySubdirectories(_)
+        | ImageProblem::TooManyExtents(..)
+        | ImageProblem::IndexFull(_)
+        | ImageProblem::OwnLostAndFound => "drop --engine to let planish take the one that can write it".into(),
         ImageProblem::XattrSpace { .. } => "ext4 keeps an inode's xattrs in the inode and one block".into(),
         _ => return None,
     })

@@ -24,9 +24,9 @@ pub struct LimitArguments {
     /// Entries of all layers
     #[arg(long, value_name = "N", default_value_t = Limits::default().entries)]
     max_entries: u64,
-    /// Names in one directory; the time of mkfs.ext4 grows with their square
-    #[arg(long, value_name = "N", default_value_t = Limits::default().directory_entries)]
-    max_directory_entries: u64,
+    /// Names in one directory [default: 20000 with e2fsprogs, 1000000 with the direct engine]
+    #[arg(long, value_name = "N")]
+    max_directory_entries: Option<u64>,
     /// Bytes of one entry's extension headers
     #[arg(long, value_name = "BYTES", default_value = "1M", value_parser = super::size::bytes)]
     max_extension_bytes: u64,
@@ -39,6 +39,7 @@ pub struct LimitArguments {
 impl LimitArguments {
     /// Returns the limits.
     pub fn limits(&self) -> Limits {
+        let defaults = Limits::default();
         Limits {
             manifest_bytes: self.max_manifest_bytes,
             index_depth: self.max_index_depth,
@@ -46,7 +47,8 @@ impl LimitArguments {
             total_bytes: self.max_bytes,
             file_bytes: self.max_file_bytes,
             entries: self.max_entries,
-            directory_entries: self.max_directory_entries,
+            directory_entries: self.max_directory_entries.unwrap_or(defaults.directory_entries),
+            directory_entries_direct: self.max_directory_entries.unwrap_or(defaults.directory_entries_direct),
             extension_bytes: self.max_extension_bytes,
             zstd_window_log: self.max_zstd_window_log,
         }

@@ -36,6 +36,7 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         tree.symlinks,
         tree.devices
     )?;
+    writeln!(out, "engine      {}: {}", report.engine.name, report.engine.reason)?;
     writeln!(
         out,
         "filesystem  {}: {}, {} free, {} inodes free, UUID {}",

@@ -194,6 +194,17 @@ pub enum ImageProblem {
     TooManyInodes,
     #[error("is not a directory, and ext4 needs one of this name")]
     LostAndFound,
+    // What one engine cannot write
+    #[error("is a directory of the image, and only the e2fsprogs engine can write its own")]
+    OwnLostAndFound,
+    #[error("has the xattr {0}, whose name only the e2fsprogs engine could write")]
+    XattrNameNotText(String),
+    #[error("has {0} extents, the direct engine can write {1}")]
+    TooManyExtents(u64, u64),
+    #[error("has more names than the direct engine can index: {0}")]
+    IndexFull(u64),
+    #[error("has names of {0} bytes in all, the direct engine can write 4294967295")]
+    NameBytes(u64),
 }
 
 fn path_fault(fault: &PathFault) -> String {

@@ -55,6 +55,25 @@ pub enum ErrorKind {
         /// The bytes that were asked for.
         allowed: u64,
     },
+    /// The filesystem would have more blocks than 32 bits can number.
+    #[error("the filesystem would have {bytes} bytes, ext4 without the feature 64bit holds {max}")]
+    Capacity {
+        /// The bytes that it would have at least.
+        bytes: u64,
+        /// The bytes that it can have.
+        max: u64,
+    },
+    /// What one engine cannot write, the other cannot either.
+    #[error("neither engine can write this image: e2fsprogs: {e2fsprogs}; direct: {direct}")]
+    NoEngine {
+        /// Why the engine e2fsprogs cannot.
+        e2fsprogs: Box<Error>,
+        /// Why the direct engine cannot.
+        direct: Box<Error>,
+    },
+    /// The direct engine refused what was planned for it.
+    #[error("the direct engine refused its plan: {0}; this is a bug of planish, please report it")]
+    Engine(String),
     /// A tool of e2fsprogs is missing, refuses or fails.
     #[error("{tool} {problem}")]
     Tool {
@@ -199,12 +218,17 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self.kind() {
             ErrorKind::Image { .. } | ErrorKind::Strict { .. } => Fault::Image,
-            ErrorKind::Limit { .. } | ErrorKind::Size { .. } => Fault::Limit,
+            ErrorKind::Limit { .. } | ErrorKind::Size { .. } | ErrorKind::Capacity { .. } => Fault::Limit,
+            // A raised limit may help, whatever else is said.
+            ErrorKind::NoEngine { e2fsprogs, direct } => match (e2fsprogs.fault(), direct.fault()) {
+                (Fault::Limit, _) | (_, Fault::Limit) => Fault::Limit,
+                (fault, _) => fault,
+            },
             ErrorKind::Output { problem, .. } => problem.fault(),
             ErrorKind::Tool { .. } | ErrorKind::Io { .. } | ErrorKind::NoSpace { .. } => Fault::Machine,
             ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } | ErrorKind::NotAFilesystem { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
-            ErrorKind::Bug(_) => Fault::Bug,
+            ErrorKind::Bug(_) | ErrorKind::Engine(_) => Fault::Bug,
         }
     }
 

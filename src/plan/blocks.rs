@@ -11,15 +11,30 @@ const DOTS: u64 = 24;
 /// A symlink target below this many bytes stands in the inode itself.
 pub const FAST_SYMLINK_MAX: usize = 60;
 
+/// The bytes of records from which on a directory is indexed, as e2fsck does it.
+const INDEXED_FROM: u64 = BLOCK_SIZE - 24;
+/// Blocks that the root of an index, and each node below it, points to.
+const INDEX_ROOT_MAX: u64 = 507;
+const INDEX_NODE_MAX: u64 = 510;
+const LEAVES_MAX: u64 = INDEX_ROOT_MAX * INDEX_NODE_MAX;
+
 const EXTENTS_IN_INODE: u64 = 4;
 /// Extents in a block when `mke2fs` splits a full one into halves.
 const EXTENTS_PER_BLOCK: u64 = 170;
 const BLOCKS_PER_EXTENT: u64 = 32_768;
 
-/// Returns the blocks of a file: those with a byte that is not zero (`mke2fs` leaves the others out), and those of its
-/// extents.
+/// What a file takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileBlocks {
+    /// Blocks with a byte that is not zero (the others are left out), and those of the extents.
+    pub blocks: u64,
+    /// Extents, if it need not go around anything.
+    pub extents: u64,
+}
+
+/// Returns what a file takes.
 #[must_use]
-pub fn of_file(content: &Content) -> u64 {
+pub fn of_file(content: &Content) -> FileBlocks {
     let mut blocks = 0;
     let mut extents = 0;
     let mut next = None;
@@ -31,11 +46,11 @@ pub fn of_file(content: &Content) -> u64 {
         next = Some(block + 1);
     }
     let tree = if extents <= EXTENTS_IN_INODE { 0 } else { 1 + extents.div_ceil(EXTENTS_PER_BLOCK) };
-    blocks + tree
+    FileBlocks { blocks: blocks + tree, extents }
 }
 
 /// Returns the numbers of the blocks that are not all zero, in order.
-fn data_blocks(content: &Content) -> impl Iterator<Item = u64> {
+pub fn data_blocks(content: &Content) -> impl Iterator<Item = u64> {
     let mut last = None;
     content
         .runs()
@@ -74,7 +89,7 @@ pub fn of_directory(directory: &Directory, start: u64) -> u64 {
     // Blocks without room for even the shortest name need not be looked at again.
     let mut first_open = 0;
     for name in names {
-        let record = 8 + (name.len() as u64).next_multiple_of(4);
+        let record = record_bytes(name);
         match rooms[first_open..].iter().position(|room| *room >= record) {
             Some(found) => rooms[first_open + found] -= record,
             None => rooms.push(full - record),
@@ -84,6 +99,32 @@ pub fn of_directory(directory: &Directory, start: u64) -> u64 {
         }
     }
     rooms.len() as u64
+}
+
+/// Returns the blocks, or a few more, of a directory that the direct engine packs at once, with an index when it needs
+/// one; `own` are bytes of records that the tree does not have. `None`: the index would have more than two levels.
+#[must_use]
+pub fn of_directory_at_once(directory: &Directory, own: u64) -> Option<u64> {
+    let (mut bytes, mut longest) = (own, own);
+    for (name, _) in directory.names() {
+        let record = record_bytes(name);
+        bytes += record;
+        longest = longest.max(record);
+    }
+    let full = BLOCK_SIZE - DIRECTORY_TAIL;
+    if bytes < INDEXED_FROM {
+        return Some(if bytes + DOTS <= full { 1 } else { 2 });
+    }
+    // A leaf is closed when the next record does not fit; which one that is depends on hashes.
+    let leaves = 1 + (bytes - 1) / (full + 4 - longest);
+    let nodes = if leaves <= INDEX_ROOT_MAX { 0 } else { leaves.div_ceil(INDEX_NODE_MAX) };
+    (leaves <= LEAVES_MAX).then_some(1 + leaves + nodes)
+}
+
+/// Returns the bytes of a name's record.
+#[must_use]
+pub fn record_bytes(name: &[u8]) -> u64 {
+    8 + (name.len() as u64).next_multiple_of(4)
 }
 
 #[cfg(test)]
@@ -99,13 +140,17 @@ mod tests {
 
     #[test]
     fn zero_blocks_are_not_written() {
-        assert_eq!(of_file(&dense(vec![])), 0);
-        assert_eq!(of_file(&dense(vec![1])), 1);
-        assert_eq!(of_file(&dense(vec![1; 4097])), 2);
-        assert_eq!(of_file(&dense(vec![0; 40_960])), 0);
+        let counts = |bytes: Vec<u8>| {
+            let FileBlocks { blocks, extents } = of_file(&dense(bytes));
+            (blocks, extents)
+        };
+        assert_eq!(counts(vec![]), (0, 0));
+        assert_eq!(counts(vec![1]), (1, 1));
+        assert_eq!(counts(vec![1; 4097]), (2, 1));
+        assert_eq!(counts(vec![0; 40_960]), (0, 0));
         let mut last = vec![0; 40_960];
         last[40_959] = 1;
-        assert_eq!(of_file(&dense(last)), 1);
+        assert_eq!(counts(last), (1, 1));
     }
 
     #[test]

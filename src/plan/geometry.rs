@@ -1,7 +1,11 @@
 //! How many blocks an ext4 filesystem itself takes, and how large it must be to hold so many more.
 //!
 //! The rules are those of `mke2fs` 1.46 to 1.47 for the features that planish asks for: 4 KiB blocks, 256-byte inodes,
-//! 32-byte group descriptors, sparse superblocks, no resize inode.
+//! 32-byte group descriptors, sparse superblocks, no resize inode. The direct engine follows them, but always writes a
+//! journal.
+
+use super::engine::Engine;
+use crate::error::{ErrorKind, Result};
 
 /// Bytes of a block.
 pub const BLOCK_SIZE: u64 = 4096;
@@ -12,6 +16,13 @@ pub const RESERVED_INODES: u64 = 11;
 
 const BLOCKS_PER_GROUP: u64 = 8 * BLOCK_SIZE;
 const INODES_PER_GROUP_MAX: u64 = 8 * BLOCK_SIZE;
+/// The direct engine puts the bitmaps and tables of 16 groups into the first of them, beside up to 1,025 blocks of
+/// superblock and descriptors: 16 * (2 + 1,976) + 1,025 blocks are fewer than a group has.
+const INODES_PER_GROUP_MAX_DIRECT: u64 = 1976 * INODES_PER_BLOCK;
+/// The direct engine's journal has at least 1,024 blocks and takes at most a quarter of the filesystem.
+const BLOCKS_MIN_DIRECT: u64 = 4096;
+/// One less than blocks can be numbered with 32 bits.
+const BLOCKS_MAX: u64 = u32::MAX as u64 - 1;
 const INODES_PER_BLOCK: u64 = BLOCK_SIZE / INODE_SIZE;
 const DESCRIPTOR_SIZE: u64 = 32;
 /// What `mke2fs` wants to be free in the last group, or it leaves the group out.
@@ -34,32 +45,39 @@ pub struct Geometry {
 
 impl Geometry {
     /// Returns the smallest filesystem with `inodes` inodes and room for `content` blocks.
-    #[must_use]
-    pub fn smallest(content: u64, inodes: u64) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Its blocks cannot be numbered with 32 bits.
+    pub fn smallest(content: u64, inodes: u64, engine: Engine) -> Result<Self> {
         let mut blocks = content;
         loop {
-            let at_least = floor(blocks, inodes);
-            let geometry = Self::of(at_least, inodes);
+            let at_least = floor(check(blocks)?, inodes, engine);
+            let geometry = Self::of(check(at_least)?, inodes, engine);
             let needed = content + spare(at_least) + geometry.metadata_blocks + geometry.journal_blocks;
             if needed <= at_least {
-                return geometry;
+                return Ok(geometry);
             }
             blocks = needed;
         }
     }
 
-    /// Returns the layout that `mke2fs` makes of so many blocks, which may be fewer at the end.
+    /// Returns the layout of so many blocks, which may be fewer at the end.
     #[must_use]
-    pub fn of(blocks: u64, inodes: u64) -> Self {
+    pub fn of(blocks: u64, inodes: u64, engine: Engine) -> Self {
         let groups = blocks.div_ceil(BLOCKS_PER_GROUP).max(1);
         let last = blocks % BLOCKS_PER_GROUP;
         if groups > 1 && last != 0 && last < group_overhead(groups - 1, groups, inodes) + LAST_GROUP_ROOM {
-            return Self::of(blocks - last, inodes);
+            return Self::of(blocks - last, inodes, engine);
         }
         let per_group = inodes_per_group(inodes, groups);
         let metadata_blocks = (0..groups).map(|group| group_overhead(group, groups, inodes)).sum();
         let wanted = default_journal(blocks);
-        let journal_blocks = if 2 * wanted <= blocks.saturating_sub(metadata_blocks) { wanted } else { 0 };
+        let journal_blocks = match engine {
+            Engine::Direct => wanted,
+            Engine::E2fsprogs if 2 * wanted <= blocks.saturating_sub(metadata_blocks) => wanted,
+            Engine::E2fsprogs => 0,
+        };
         Self { blocks, inodes: per_group * groups, journal_blocks, metadata_blocks }
     }
 
@@ -81,12 +99,29 @@ fn spare(blocks: u64) -> u64 {
     SPARE_BLOCKS + blocks.div_ceil(BLOCKS_PER_GROUP)
 }
 
-/// Raises a number of blocks to the next one that `mke2fs` takes as it is.
-fn floor(blocks: u64, inodes: u64) -> u64 {
-    let groups = blocks.div_ceil(BLOCKS_PER_GROUP).max(inodes.div_ceil(INODES_PER_GROUP_MAX)).max(1);
+/// Requires a number of blocks that 32 bits can count.
+///
+/// # Errors
+///
+/// [`ErrorKind::Capacity`].
+pub fn check(blocks: u64) -> Result<u64> {
+    if blocks <= BLOCKS_MAX {
+        return Ok(blocks);
+    }
+    let bytes = |blocks: u64| blocks.saturating_mul(BLOCK_SIZE);
+    Err(ErrorKind::Capacity { bytes: bytes(blocks), max: bytes(BLOCKS_MAX) }.into())
+}
+
+/// Raises a number of blocks to the next one that the engine takes as it is.
+fn floor(blocks: u64, inodes: u64, engine: Engine) -> u64 {
+    let (inodes_max, blocks_min) = match engine {
+        Engine::E2fsprogs => (INODES_PER_GROUP_MAX, 0),
+        Engine::Direct => (INODES_PER_GROUP_MAX_DIRECT, BLOCKS_MIN_DIRECT),
+    };
+    let groups = blocks.div_ceil(BLOCKS_PER_GROUP).max(inodes.div_ceil(inodes_max)).max(1);
     let last_group = (groups - 1) * BLOCKS_PER_GROUP;
     let at_least = last_group + group_overhead(groups - 1, groups, inodes) + LAST_GROUP_ROOM + 2;
-    blocks.max(at_least)
+    blocks.max(at_least).max(blocks_min)
 }
 
 fn inodes_per_group(inodes: u64, groups: u64) -> u64 {
@@ -142,20 +177,41 @@ mod tests {
     fn the_smallest_filesystem_has_the_room_and_one_block_less_has_not() {
         for content in [1, 100, 1000, 1990, 3000, 30_000, 32_700, 33_000, 70_000, 300_000, 5_000_000] {
             for inodes in [11, 100, 70_000, 1_200_000] {
-                let found = Geometry::smallest(content, inodes);
-                assert!(found.room() >= content, "{content} {inodes} {found:?}");
-                assert!(found.inodes >= inodes);
-                assert_eq!(Geometry::of(found.blocks, inodes), found, "mke2fs would leave the last group out");
+                for engine in [Engine::E2fsprogs, Engine::Direct] {
+                    let found = Geometry::smallest(content, inodes, engine).unwrap();
+                    assert!(found.room() >= content, "{content} {inodes} {found:?}");
+                    assert!(found.inodes >= inodes);
+                    assert_eq!(Geometry::of(found.blocks, inodes, engine), found, "the last group would be left out");
+                }
             }
         }
     }
 
     #[test]
     fn the_journal_grows_with_the_filesystem_as_mke2fs_lets_it() {
-        let journal = |blocks| Geometry::of(blocks, 11).journal_blocks;
+        let journal = |blocks| Geometry::of(blocks, 11, Engine::E2fsprogs).journal_blocks;
         assert_eq!(journal(2000), 0);
         assert_eq!(journal(2060), 1024);
         assert_eq!(journal(40_000), 4096);
         assert_eq!(journal(262_144), 8192);
+    }
+
+    #[test]
+    fn the_direct_engine_always_has_a_journal_and_room_for_it() {
+        for inodes in [11, 300_000, 2_000_000] {
+            let smallest = Geometry::smallest(1, inodes, Engine::Direct).unwrap();
+            assert!(smallest.blocks >= BLOCKS_MIN_DIRECT);
+            assert!(4 * smallest.journal_blocks <= smallest.blocks && smallest.journal_blocks >= 1024);
+            let groups = smallest.blocks.div_ceil(BLOCKS_PER_GROUP);
+            assert!(smallest.inodes / groups <= INODES_PER_GROUP_MAX_DIRECT);
+        }
+    }
+
+    #[test]
+    fn blocks_that_32_bits_cannot_number_are_refused() {
+        let refused = Geometry::smallest(BLOCKS_MAX, 11, Engine::Direct).unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::Capacity { max: 0xfff_ffff_e000, .. }), "{refused}");
+        assert!(Geometry::smallest(BLOCKS_MAX / 2, 11, Engine::Direct).is_ok());
+        assert!(check(u64::MAX).is_err());
     }
 }

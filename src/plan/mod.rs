@@ -4,6 +4,7 @@
 //! A plan is pure: the same tree and options give the same plan. Knows nothing about processes and disks.
 
 pub mod blocks;
+pub mod engine;
 pub mod geometry;
 pub mod identity;
 mod measure;
@@ -11,6 +12,7 @@ pub mod xattr;
 
 use serde::Serialize;
 
+pub use engine::{Engine, EngineChoice};
 pub use geometry::Geometry;
 pub use identity::{Clock, Identity, Uuid};
 
@@ -20,6 +22,7 @@ use crate::ext4::InodeNumber;
 use crate::layer::entry::Device;
 use crate::limits::Limits;
 use crate::tree::{InodeId, Node, Tree};
+use engine::Reason;
 use geometry::{BLOCK_SIZE, RESERVED_INODES};
 
 /// What the caller may choose about the filesystem.
@@ -31,6 +34,8 @@ pub struct PlanOptions {
     pub free: Headroom,
     /// The time of its making, if not the image's.
     pub clock: Option<i64>,
+    /// What writes it.
+    pub engine: EngineChoice,
 }
 
 /// Space that stays free.
@@ -75,6 +80,10 @@ pub struct Plan {
     pub identity: Identity,
     /// What it will hold.
     pub census: Census,
+    /// What writes it.
+    pub engine: Engine,
+    /// Why that one.
+    pub reason: Reason,
     /// Whether an xattr must be copied by mkfs from a staged inode.
     pub stages_xattrs: bool,
     numbers: Vec<u32>,
@@ -128,7 +137,8 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// The tree holds what ext4 cannot; a directory is over its limit; the tree does not fit the size asked for.
+    /// The tree holds what ext4, or the engine, cannot; a directory is over its limit; the tree does not fit the size
+    /// asked for.
     pub fn new(
         tree: &Tree,
         config: &Digest,
@@ -136,17 +146,20 @@ impl Plan {
         options: &PlanOptions,
         limits: &Limits,
     ) -> Result<Self> {
-        let measured = measure::measure(tree, limits)?;
+        let measure::Measured { mut census, stages_xattrs, numbers, names, e2fsprogs, direct, slow } =
+            measure::measure(tree, limits)?;
+        let (engine, reason, content) = engine::choose(options.engine, e2fsprogs, direct, slow)?;
+        census.blocks = content;
         let clock = Clock::nearest(options.clock.or(created).unwrap_or(1));
-        let wanted = measured.census.inodes + measured.census.inodes * FREE_INODES_PERCENT / 100 + RESERVED_INODES;
-        let content = measured.census.blocks;
+        let wanted = census.inodes + census.inodes * FREE_INODES_PERCENT / 100 + RESERVED_INODES;
         let (geometry, file_bytes) = match options.size {
             None => {
-                let tight = Geometry::smallest(content, wanted);
-                let geometry = Geometry::smallest(content + options.free.blocks(tight.blocks), wanted);
+                let tight = Geometry::smallest(content, wanted, engine)?;
+                let with_free = content.saturating_add(options.free.blocks(tight.blocks));
+                let geometry = Geometry::smallest(with_free, wanted, engine)?;
                 (geometry, geometry.bytes())
             }
-            Some(size) => (exactly(size, content, measured.census.inodes, wanted)?, size),
+            Some(size) => (exactly(size, content, census.inodes, wanted, engine)?, size),
         };
         let options = [
             format!("blocks={}", geometry.blocks),
@@ -154,8 +167,7 @@ impl Plan {
             format!("bytes={file_bytes}"),
         ];
         let identity = Identity::derive(config, &options, clock);
-        let measure::Measured { census, stages_xattrs, numbers, names } = measured;
-        Ok(Self { geometry, file_bytes, identity, census, stages_xattrs, numbers, names })
+        Ok(Self { geometry, file_bytes, identity, census, engine, reason, stages_xattrs, numbers, names })
     }
 
     /// Returns the number that mkfs gives an inode; `None` for one that no name leads to.
@@ -191,14 +203,16 @@ impl Plan {
 }
 
 /// Returns the layout of a filesystem of so many bytes, with as many free inodes as it has room for.
-fn exactly(size: u64, content: u64, inodes: u64, wanted: u64) -> Result<Geometry> {
-    let needed = Geometry::smallest(content, inodes + RESERVED_INODES);
-    [wanted, inodes + RESERVED_INODES]
-        .into_iter()
-        .map(|inodes| (inodes, Geometry::of(size / BLOCK_SIZE, inodes)))
-        .find(|(inodes, geometry)| {
-            size / BLOCK_SIZE >= Geometry::smallest(1, *inodes).blocks && geometry.room() >= content
-        })
-        .map(|(_, geometry)| geometry)
-        .ok_or_else(|| ErrorKind::Size { needed: needed.bytes(), allowed: size }.into())
+fn exactly(size: u64, content: u64, inodes: u64, wanted: u64, engine: Engine) -> Result<Geometry> {
+    let blocks = geometry::check(size / BLOCK_SIZE)?;
+    let needed = Geometry::smallest(content, inodes + RESERVED_INODES, engine)?;
+    for inodes in [wanted, inodes + RESERVED_INODES] {
+        if blocks >= Geometry::smallest(1, inodes, engine)?.blocks {
+            let geometry = Geometry::of(blocks, inodes, engine);
+            if geometry.room() >= content {
+                return Ok(geometry);
+            }
+        }
+    }
+    Err(ErrorKind::Size { needed: needed.bytes(), allowed: size }.into())
 }

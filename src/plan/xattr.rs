@@ -40,18 +40,35 @@ pub fn ordered(xattrs: &[Xattr]) -> Vec<&Xattr> {
     ordered
 }
 
+/// Who writes the xattrs of an inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    /// debugfs, and mkfs where `can_stage` says that the inode may carry odd names on the staging filesystem.
+    E2fsprogs {
+        /// Whether it may.
+        can_stage: bool,
+    },
+    /// The direct engine.
+    Direct,
+}
+
 /// Returns whether an inode's xattrs need a block of their own.
 ///
 /// # Errors
 ///
-/// They do not fit; a name that ext4 has no room or no namespace for; an ACL of another form than the kernel's.
-/// `can_stage` says whether the inode may carry odd names on the staging filesystem.
-pub fn needs_block(xattrs: &[Xattr], can_stage: bool) -> Result<bool, ImageProblem> {
+/// They do not fit; a name that ext4 has no room or no namespace for, or that cannot be written; an ACL of another form
+/// than the kernel's.
+pub fn needs_block(xattrs: &[Xattr], carrier: Carrier) -> Result<bool, ImageProblem> {
     let (mut inode, mut block, mut needed) = (INODE_ROOM, BLOCK_ROOM, 0);
     let mut fits = true;
-    for xattr in ordered(xattrs) {
-        let size = size(xattr, can_stage)?;
+    let ordered = if carrier == Carrier::Direct { stored_order(xattrs) } else { ordered(xattrs) };
+    for xattr in ordered {
+        let size = size(xattr, carrier)?;
         needed += size;
+        if size > inode && carrier == Carrier::Direct {
+            // The direct engine puts this one and all after it into the block.
+            inode = 0;
+        }
         let room = if size <= inode { &mut inode } else { &mut block };
         fits &= size <= *room;
         *room = room.saturating_sub(size);
@@ -59,7 +76,16 @@ pub fn needs_block(xattrs: &[Xattr], can_stage: bool) -> Result<bool, ImageProbl
     if fits { Ok(block < BLOCK_ROOM) } else { Err(ImageProblem::XattrSpace { needed, room: INODE_ROOM + BLOCK_ROOM }) }
 }
 
-fn size(xattr: &Xattr, can_stage: bool) -> Result<usize, ImageProblem> {
+/// Returns the order in which ext4 stores xattrs: by namespace, length and name.
+fn stored_order(xattrs: &[Xattr]) -> Vec<&Xattr> {
+    const STORED: [&[u8]; 5] = [b"user.", ACCESS_ACL, DEFAULT_ACL, b"trusted.", b"security."];
+    let namespace = |name: &[u8]| STORED.iter().position(|prefix| name.starts_with(prefix));
+    let mut ordered: Vec<&Xattr> = xattrs.iter().collect();
+    ordered.sort_by_key(|x| (namespace(&x.name), x.name.len(), &x.name));
+    ordered
+}
+
+fn size(xattr: &Xattr, carrier: Carrier) -> Result<usize, ImageProblem> {
     let round = |len: usize| len.next_multiple_of(4);
     let shown = || Quoted(&xattr.name).to_string();
     for (name, known) in [("system.posix_acl_access", ACCESS_ACL), ("system.posix_acl_default", DEFAULT_ACL)] {
@@ -74,8 +100,16 @@ fn size(xattr: &Xattr, can_stage: bool) -> Result<usize, ImageProblem> {
         .find_map(|namespace| xattr.name.strip_prefix(*namespace))
         .filter(|suffix| (1..=SUFFIX_MAX).contains(&suffix.len()))
         .ok_or_else(|| ImageProblem::XattrName(shown()))?;
-    if writer(&xattr.name) == Writer::Mkfs && !(can_stage && xattr.name.starts_with(b"user.")) {
-        return Err(ImageProblem::XattrNameUnsupported(shown()));
+    match carrier {
+        Carrier::Direct if std::str::from_utf8(suffix).is_err() => {
+            return Err(ImageProblem::XattrNameNotText(shown()));
+        }
+        Carrier::E2fsprogs { can_stage }
+            if writer(&xattr.name) == Writer::Mkfs && !(can_stage && xattr.name.starts_with(b"user.")) =>
+        {
+            return Err(ImageProblem::XattrNameUnsupported(shown()));
+        }
+        _ => {}
     }
     Ok(ENTRY_HEADER + round(suffix.len()) + round(xattr.value.len()))
 }
@@ -88,39 +122,55 @@ mod tests {
         Xattr { name: name.into(), value: vec![7; len].into() }
     }
 
-    fn fits(sizes: &[usize]) -> Option<bool> {
+    const STAGED: Carrier = Carrier::E2fsprogs { can_stage: true };
+    const UNSTAGED: Carrier = Carrier::E2fsprogs { can_stage: false };
+
+    fn fits(sizes: &[usize], carrier: Carrier) -> Option<bool> {
         let named: Vec<_> = (0..).zip(sizes).map(|(n, len)| xattr(format!("user.{n:04}").as_bytes(), *len)).collect();
-        needs_block(&named, true).ok()
+        needs_block(&named, carrier).ok()
     }
 
     #[test]
-    fn the_edges_are_where_debugfs_puts_them() {
-        assert_eq!(fits(&[]), Some(false));
-        assert_eq!(fits(&[68]), Some(false));
-        assert_eq!(fits(&[69]), Some(true));
-        assert_eq!(fits(&[4040]), Some(true));
-        assert_eq!(fits(&[4041]), None);
-        assert_eq!(fits(&[68, 4040]), Some(true));
-        assert_eq!(fits(&[72, 4040]), None);
+    fn the_edges_are_where_the_engines_put_them() {
+        for carrier in [STAGED, Carrier::Direct] {
+            assert_eq!(fits(&[], carrier), Some(false));
+            assert_eq!(fits(&[68], carrier), Some(false));
+            assert_eq!(fits(&[69], carrier), Some(true));
+            assert_eq!(fits(&[4040], carrier), Some(true));
+            assert_eq!(fits(&[4041], carrier), None);
+            assert_eq!(fits(&[68, 4040], carrier), Some(true));
+            assert_eq!(fits(&[72, 4040], carrier), None);
+        }
+        assert_eq!(fits(&[4040, 68], STAGED), Some(true));
+        assert_eq!(fits(&[4040, 68], Carrier::Direct), None, "the second follows the first into the block");
     }
 
     #[test]
     fn names_are_taken_only_where_they_can_be_written() {
-        let problem = |name: &[u8], can_stage| needs_block(&[xattr(name, 1)], can_stage).unwrap_err().to_string();
-        assert_eq!(problem(b"bogus.x", true), "has the xattr \"bogus.x\", whose name ext4 cannot hold");
-        assert_eq!(problem(b"user.", true), "has the xattr \"user.\", whose name ext4 cannot hold");
-        assert_eq!(problem(b"user", true), "has the xattr \"user\", whose name ext4 cannot hold");
-        assert!(problem(&[b"user.".as_slice(), &[b'n'; 256]].concat(), true).ends_with("ext4 cannot hold"));
+        let problem = |name: &[u8], carrier| needs_block(&[xattr(name, 1)], carrier).unwrap_err().to_string();
+        for carrier in [STAGED, Carrier::Direct] {
+            assert_eq!(problem(b"bogus.x", carrier), "has the xattr \"bogus.x\", whose name ext4 cannot hold");
+            assert_eq!(problem(b"user.", carrier), "has the xattr \"user.\", whose name ext4 cannot hold");
+            assert_eq!(problem(b"user", carrier), "has the xattr \"user\", whose name ext4 cannot hold");
+            let long = [b"user.".as_slice(), &[b'n'; 256]].concat();
+            assert!(problem(&long, carrier).ends_with("ext4 cannot hold"));
+        }
         let odd = r#"has the xattr "trusted.a\x0a!x", whose name only the direct engine could write"#;
-        assert_eq!(problem(b"trusted.a\n!x", true), odd);
-        assert!(needs_block(&[xattr(b"user.a\n!x", 1)], true).is_ok());
-        assert!(needs_block(&[xattr(b"user.a\n!x", 1)], false).is_err());
-        assert!(needs_block(&[xattr(b"security.capability", 20), xattr(b"trusted.x-y_z", 0)], false).is_ok());
+        assert_eq!(problem(b"trusted.a\n!x", STAGED), odd);
+        let bytes = r#"has the xattr "user.\xff", whose name only the e2fsprogs engine could write"#;
+        assert_eq!(problem(b"user.\xff", Carrier::Direct), bytes);
+        let taken = |name: &[u8], carrier| needs_block(&[xattr(name, 1)], carrier).is_ok();
+        assert!(taken(b"user.a\n!x", STAGED) && taken(b"user.\xff", STAGED));
+        assert!(taken(b"trusted.a\n!x", Carrier::Direct));
+        assert!(!taken(b"user.a\n!x", UNSTAGED));
+        assert!(taken(b"security.capability", UNSTAGED) && taken(b"trusted.x-y_z", UNSTAGED));
     }
 
     #[test]
     fn an_acl_of_another_form_is_refused() {
-        let problem = needs_block(&[xattr(ACCESS_ACL, 5)], true).unwrap_err();
-        assert!(problem.to_string().starts_with("has the xattr system.posix_acl_access, which is no POSIX ACL: "));
+        for carrier in [STAGED, Carrier::Direct] {
+            let problem = needs_block(&[xattr(ACCESS_ACL, 5)], carrier).unwrap_err();
+            assert!(problem.to_string().starts_with("has the xattr system.posix_acl_access, which is no POSIX ACL: "));
+        }
     }
 }

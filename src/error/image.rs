@@ -201,7 +201,7 @@ pub enum ImageProblem {
     XattrNameNotText(String),
     #[error("has {0} extents, the direct engine can write {1}")]
     TooManyExtents(u64, u64),
-    #[error("has more names than the direct engine can index: {0}")]
+    #[error("has {0} names, more than the direct engine can index")]
     IndexFull(u64),
     #[error("has names of {0} bytes in all, the direct engine can write 4294967295")]
     NameBytes(u64),

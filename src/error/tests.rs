@@ -25,6 +25,22 @@ fn a_message_names_its_subject_first() {
             "the image has more than 5 entries in all layers, --max-entries allows 5",
         ),
         (Error::tool("mkfs.ext4", ToolProblem::Missing), "mkfs.ext4 is not installed: not in PATH, /usr/sbin or /sbin"),
+        (
+            ErrorKind::Engine("full".into()).into(),
+            "the direct engine refused its plan: full; this is a bug of planish, please report it",
+        ),
+        (
+            Error::image(Place::Path((*b"a").into()), ImageProblem::TooManyExtents(9, 8)),
+            "/a has 9 extents, the direct engine can write 8",
+        ),
+        (
+            Error::image(Place::Path((*b"a").into()), ImageProblem::IndexFull(9)),
+            "/a has 9 names, more than the direct engine can index",
+        ),
+        (
+            Error::image(Place::Layers, ImageProblem::NameBytes(5_000_000_000)),
+            "the image has names of 5000000000 bytes in all, the direct engine can write 4294967295",
+        ),
         (Error::output(Path::new("/tmp/a\nb"), OutputProblem::Exists), r"output /tmp/a\x0ab: exists already"),
     ];
     for (error, want) in table {
@@ -43,6 +59,8 @@ fn each_group_has_its_documented_exit_code() {
     assert_eq!(code(ErrorKind::Size { needed: 2, allowed: 1 }.into()), 7);
     assert_eq!(code(ErrorKind::Proof { count: 1, first: String::new() }.into()), 8);
     assert_eq!(code(ErrorKind::Bug("x").into()), 70);
+    assert_eq!(code(ErrorKind::Engine("x".into()).into()), 70);
+    assert_eq!(code(ErrorKind::Capacity { bytes: 2, max: 1 }.into()), 7);
     assert_eq!(code(ErrorKind::Cancelled(Signal::Interrupt).into()), 130);
     assert_eq!(code(ErrorKind::Cancelled(Signal::Terminate).into()), 143);
     assert_eq!(code(ErrorKind::Cancelled(Signal::Hangup).into()), 129);

@@ -11,6 +11,7 @@ pub mod level;
 pub mod listing;
 pub mod model;
 mod mtime;
+pub mod mutants;
 mod name;
 mod oddity;
 mod problem;

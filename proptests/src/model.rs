@@ -317,6 +317,7 @@ impl Model {
             (std::str::from_utf8(&entry.name).is_err(), Oddity::RawName),
             (path.iter().any(|name| name::is_bookkeeping(name)) && !marker, Oddity::Bookkeeping),
             (parents.iter().any(|name| name::looks_like_marker(name)), Oddity::MarkerInPath),
+            (marker && (entry.kind != EntryType::Regular || !entry.file_bytes().is_empty()), Oddity::OddMarker),
         ] {
             if there {
                 self.note(oddity);

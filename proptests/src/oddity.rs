@@ -23,6 +23,8 @@ pub enum Oddity {
     DanglingParent,
     /// A parent is neither a directory nor a symlink.
     FileParent,
+    /// A marker is not an empty regular file.
+    OddMarker,
     /// A marker's directory does not exist.
     MarkerInVoid,
     /// A parent has a name like a marker's.
@@ -49,7 +51,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// All oddities.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Duplicate,
         Self::Spelling,
         Self::RawName,
@@ -57,6 +59,7 @@ impl Oddity {
         Self::Climbing,
         Self::DanglingParent,
         Self::FileParent,
+        Self::OddMarker,
         Self::MarkerInVoid,
         Self::MarkerInPath,
         Self::Bookkeeping,
@@ -79,7 +82,8 @@ impl Oddity {
             | Self::RawName
             | Self::SymlinkedParent
             | Self::DanglingParent
-            | Self::LinkToSymlink => Level::Consensus,
+            | Self::LinkToSymlink
+            | Self::OddMarker => Level::Consensus,
             Self::Climbing
             | Self::FileParent
             | Self::MarkerInVoid

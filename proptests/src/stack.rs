@@ -103,8 +103,12 @@ impl fmt::Display for Line<'_> {
         // An empty name is a case too, and must be seen.
         let name = if name.is_empty() { "\"\"" } else { &name };
         match name::spelling(&last) {
-            Spelling::Opaque => return write!(f, "opaque {name}"),
-            Spelling::Whiteout(_) | Spelling::Invalid => return write!(f, "whiteout {name}"),
+            Spelling::Opaque if entry.kind == EntryType::Regular => return write!(f, "opaque {name}"),
+            Spelling::Opaque => return write!(f, "opaque {name} as {word}"),
+            Spelling::Whiteout(_) | Spelling::Invalid if entry.kind == EntryType::Regular => {
+                return write!(f, "whiteout {name}");
+            }
+            Spelling::Whiteout(_) | Spelling::Invalid => return write!(f, "whiteout {name} as {word}"),
             Spelling::Ordinary | Spelling::Bookkeeping => write!(f, "{word} {name}")?,
         }
         match entry.kind {

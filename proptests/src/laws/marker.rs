@@ -25,7 +25,6 @@ pub(super) const POSITION: Law = Law {
 fn position(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     let mut picks = Picks::of(input);
     let layer = layer_with_marker(input, &mut picks)?;
-    let steps = steps(&input.stack, layer)?;
     let entries = &input.stack.layers[layer].entries;
     let (mut markers, mut others): (Vec<Entry>, Vec<Entry>) = entries.iter().cloned().partition(is_marker);
     let moved = match picks.below(3) {
@@ -38,9 +37,7 @@ fn position(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
             others
         }
     };
-    for marker in entries.iter().filter(|entry| is_marker(entry)) {
-        settled(&steps, &parents(marker))?;
-    }
+    settled_markers(&input.stack, layer)?;
     bench.same("markers at other positions change something", &input.stack, &replaced(&input.stack, layer, [moved]))
 }
 
@@ -61,6 +58,7 @@ fn first(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     for oddity in [Oddity::UsedAndGone, Oddity::SymlinkedParent, Oddity::Bookkeeping] {
         without(oddity, oddities)?;
     }
+    settled_markers(&input.stack, layer)?;
     let (markers, others) = input.stack.layers[layer].entries.iter().cloned().partition(is_marker);
     let split = replaced(&input.stack, layer, [markers, others]);
     bench.same("markers in a layer of their own, below the other entries, change something", &input.stack, &split)
@@ -209,6 +207,13 @@ fn none_survives(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdic
 
 fn is_marker(entry: &Entry) -> bool {
     name::is_marker(&entry.name)
+}
+
+/// Requires that no entry of the layer changes where the path of a marker leads.
+fn settled_markers(stack: &Stack, layer: usize) -> Result<(), Verdict> {
+    let steps = steps(stack, layer)?;
+    let markers = stack.layers[layer].entries.iter().filter(|entry| is_marker(entry));
+    markers.map(parents).try_for_each(|parents| settled(&steps, &parents))
 }
 
 /// Returns the directory that a marker names.

@@ -45,7 +45,7 @@ pub fn stacks(options: &Options) -> impl Strategy<Value = Stack> + use<> {
     // Of what is odd a third is left out of each stack, so that one oddity does not hide what happens without it.
     let odd = vec(weighted(2.0 / 3.0), Oddity::ALL.len());
     // An invalid stack tests one thing only: that it is refused.
-    let reckless = proptest::prop_oneof![24 => Just(false), 1 => Just(true)];
+    let reckless = proptest::prop_oneof![15 => Just(false), 1 => Just(true)];
     (layers, odd, reckless).prop_map(move |(layers, odd, reckless)| {
         let drawn = Oddity::ALL.into_iter().zip(odd).filter_map(|(oddity, drawn)| drawn.then_some(oddity));
         let oddities = drawn.filter(|oddity| all.oddities.contains(oddity)).collect();

@@ -55,8 +55,9 @@ impl Step {
             let name = spell(&entry.name, entry.kind, style);
             Entry { name, ..entry.clone() }
         };
-        // The last is left when its xattrs are what the options leave out.
-        vec![named(self.style), named(Style::Plain), Entry { xattrs: Vec::new(), ..named(Style::Plain) }]
+        // The last is left when its xattrs, or a marker's type, are what the options leave out.
+        let kind = if name::is_marker(&entry.name) { EntryType::Regular } else { entry.kind };
+        vec![named(self.style), named(Style::Plain), Entry { xattrs: Vec::new(), kind, ..named(Style::Plain) }]
     }
 
     fn entry(&self, model: &Model, options: &Options) -> Option<Entry> {
@@ -90,8 +91,14 @@ impl Step {
             What::Root => Entry::dir("./"),
             What::Bookkeeping(EntryType::HardLink, name) => Entry::hardlink(*name, ".wh..wh.plnk/1"),
             What::Bookkeeping(kind, name) => Entry::new(*kind, *name),
-            What::Whiteout(_) => return Some(Entry::whiteout(name::whiteout_of(&self.target(model)?))),
-            What::Opaque(_) => return Some(Entry::opaque(self.target(model)?.join(&b'/'))),
+            What::Whiteout(_, kind) => {
+                let marker = Entry::whiteout(name::whiteout_of(&self.target(model)?));
+                return Some(Entry { kind: *kind, linkname: b"n".to_vec(), ..marker });
+            }
+            What::Opaque(_, kind) => {
+                let marker = Entry::opaque(self.target(model)?.join(&b'/'));
+                return Some(Entry { kind: *kind, linkname: b"n".to_vec(), ..marker });
+            }
             What::HardLink(_) => return self.link(model, options, path),
             What::Invalid(invalid) => return Some(self.invalid(*invalid, path)),
         };
@@ -113,13 +120,13 @@ impl Step {
     /// Returns what the step aims at.
     fn target(&self, model: &Model) -> Option<Path> {
         let (aim, fits): (_, fn(&Kind) -> bool) = match &self.what {
-            What::Whiteout(aim) => (aim, |_| true),
-            What::Opaque(aim) => (aim, |kind| *kind == Kind::Directory),
+            What::Whiteout(aim, _) => (aim, |_| true),
+            What::Opaque(aim, _) => (aim, |kind| *kind == Kind::Directory),
             What::HardLink(aim) => (aim, |kind| *kind != Kind::Directory),
             _ => return None,
         };
         let any_of = |index: &Index, mut paths: Vec<Path>| {
-            let root = matches!(self.what, What::Opaque(_));
+            let root = matches!(self.what, What::Opaque(..));
             paths.retain(|path| (root || !path.is_empty()) && model.node(path).is_some_and(|node| fits(&node.kind)));
             (!paths.is_empty()).then(|| index.get(&paths).clone())
         };

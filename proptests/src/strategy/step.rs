@@ -44,8 +44,9 @@ pub(super) enum What {
     SymlinkTo(Index, bool),
     /// Another name of something that is there.
     HardLink(Aim),
-    Whiteout(Aim),
-    Opaque(Aim),
+    /// A marker, which may be of any type.
+    Whiteout(Aim, EntryType),
+    Opaque(Aim, EntryType),
     Root,
     /// A name of AUFS's.
     Bookkeeping(EntryType, &'static str),
@@ -124,9 +125,9 @@ fn what() -> Union<proptest::strategy::BoxedStrategy<What>> {
         // What most entries are; the content tells which of several won.
         16 => select(&["1", "2", "3", "4", ""][..]).prop_map(|text| What::Plain(EntryType::Regular, text)).boxed(),
         // Layers are about deletions; most of them have something to delete.
-        16 => aim().prop_map(What::Whiteout).boxed(),
+        16 => (aim(), marker_type()).prop_map(|(aim, kind)| What::Whiteout(aim, kind)).boxed(),
         // Rarer in images, and each touches many names.
-        8 => aim().prop_map(What::Opaque).boxed(),
+        8 => (aim(), marker_type()).prop_map(|(aim, kind)| What::Opaque(aim, kind)).boxed(),
         // Often enough to stand among the parents of others, for which most must lead somewhere.
         6 => (any::<Index>(), any::<bool>()).prop_map(|(index, absolute)| What::SymlinkTo(index, absolute)).boxed(),
         5 => target().prop_map(What::Symlink).boxed(),
@@ -142,7 +143,7 @@ fn what() -> Union<proptest::strategy::BoxedStrategy<What>> {
         // A leftover of one storage driver.
         1 => bookkeeping().boxed(),
         // Without effect in stacks that are to be valid.
-        3 => invalid().prop_map(What::Invalid).boxed(),
+        5 => invalid().prop_map(What::Invalid).boxed(),
     ]
 }
 
@@ -154,6 +155,12 @@ fn aim() -> impl Strategy<Value = Aim> {
         // Of what is added later, of nothing, and through symlinks.
         3 => Just(Aim::Path),
     ]
+}
+
+fn marker_type() -> impl Strategy<Value = EntryType> {
+    // AUFS made markers hard links of each other, overlayfs has devices.
+    let others = select(&[EntryType::HardLink, EntryType::CharDevice, EntryType::Symlink, EntryType::Fifo][..]);
+    prop_oneof![15 => Just(EntryType::Regular), 1 => others]
 }
 
 fn path() -> impl Strategy<Value = Path> {
@@ -195,12 +202,10 @@ fn bookkeeping() -> impl Strategy<Value = What> {
 }
 
 fn invalid() -> impl Strategy<Value = Invalid> {
-    select(
+    // They erase something where a program joins paths without a look.
+    let markers = select(&[".wh.", ".wh..", ".wh..."][..]).prop_map(Invalid::Marker);
+    let others = select(
         &[
-            // Three of them erase something where a program joins paths without a look.
-            Invalid::Marker(".wh."),
-            Invalid::Marker(".wh.."),
-            Invalid::Marker(".wh..."),
             Invalid::Climbing,
             Invalid::Owner(-1),
             Invalid::Owner(0xffff_ffff),
@@ -212,7 +217,8 @@ fn invalid() -> impl Strategy<Value = Invalid> {
             Invalid::RootFile,
             Invalid::Type,
         ][..],
-    )
+    );
+    prop_oneof![markers, others]
 }
 
 fn style() -> impl Strategy<Value = Style> {

@@ -34,6 +34,7 @@ pub mod report;
 
 // The whole line, for each of the jobs.
 pub mod flatten;
+pub mod foresee;
 pub mod build;
 pub mod prove;
 

@@ -1,6 +1,5 @@
 //! What a build says of itself at the end.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -162,16 +161,4 @@ pub struct StageSeconds {
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     let milliseconds = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
     serializer.serialize_f64(f64::from(milliseconds) / 1000.0)
-}
-
-impl Report {
-    /// Returns how many notes there are of each kind.
-    #[must_use]
-    pub fn notes_by_kind(&self) -> BTreeMap<NoteKind, Vec<&NoteReport>> {
-        let mut kinds: BTreeMap<NoteKind, Vec<&NoteReport>> = BTreeMap::new();
-        for note in &self.notes {
-            kinds.entry(note.kind).or_default().push(note);
-        }
-        kinds
-    }
 }

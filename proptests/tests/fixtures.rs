@@ -105,6 +105,28 @@ fn the_report_says_what_was_built_and_verified() {
     assert!(summary.contains("43 inodes, 44 names, 3 xattrs and 227 B equal the image; e2fsck -fn found nothing"));
 }
 
+#[test]
+fn the_plan_says_what_the_build_then_makes() {
+    let bench = Bench::new();
+    for (name, free) in [("layered", "0"), ("layered", "20%"), ("sparse", "3M"), ("devices", "256M")] {
+        let source = format!("oci:{}", bench.fixture(name).display());
+        let shape = ["--free", free, "--json"];
+        let mut command = bench.planish();
+        let planned = command.args(["plan", &source, "--platform", "linux/amd64"]).args(shape).output().unwrap();
+        succeeded(&planned);
+        assert_eq!(bench.left(), [""; 0], "a plan writes nothing");
+        let built = bench.build(&source, "out.ext4", &shape);
+        succeeded(&built);
+        std::fs::remove_file(bench.at("out.ext4")).unwrap();
+        let json = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+        let (planned, built) = (json(&planned.stdout), json(&built.stdout));
+        for field in ["bytes", "free_bytes", "inodes", "free_inodes", "journal_bytes", "uuid", "clock"] {
+            assert_eq!(planned[field], built["filesystem"][field], "{name} {free} {field}");
+        }
+        assert_eq!(planned["tree"], built["tree"]);
+    }
+}
+
 mod compress {
     use std::io::Write;
 

@@ -20,15 +20,8 @@ pub struct BuildArguments {
     /// Where the filesystem appears when it is finished
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Exact size of the filesystem: bytes, or with K, M, G, T
-    #[arg(long, value_name = "N", value_parser = size::bytes, conflicts_with = "free")]
-    size: Option<u64>,
-    /// Space that stays free: bytes, or a percentage of what the tree needs
-    #[arg(long, value_name = "N|N%", default_value = "256M", value_parser = size::headroom)]
-    free: Headroom,
-    /// What writes the filesystem
-    #[arg(long, value_name = "ENGINE", default_value = "auto")]
-    engine: EngineArgument,
+    #[command(flatten)]
+    shape: ShapeArguments,
     /// Replace an output that exists
     #[arg(long)]
     force: bool,
@@ -44,6 +37,27 @@ pub struct BuildArguments {
     /// How the result is proven before it appears
     #[arg(long, value_name = "HOW", default_value = "full")]
     verify: Verify,
+}
+
+/// What the filesystem is to be.
+#[derive(Debug, clap::Args)]
+pub struct ShapeArguments {
+    /// Exact size of the filesystem: bytes, or with K, M, G, T
+    #[arg(long, value_name = "N", value_parser = size::bytes, conflicts_with = "free")]
+    size: Option<u64>,
+    /// Space that stays free: bytes, or a percentage of what the tree needs
+    #[arg(long, value_name = "N|N%", default_value = "256M", value_parser = size::headroom)]
+    free: Headroom,
+    /// What writes the filesystem
+    #[arg(long, value_name = "ENGINE", default_value = "auto")]
+    engine: EngineArgument,
+}
+
+impl ShapeArguments {
+    /// Returns them with the filesystem's clock, if that is set.
+    pub fn options(&self, clock: Option<i64>) -> PlanOptions {
+        PlanOptions { size: self.size, free: self.free, clock, engine: self.engine.into() }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -78,12 +92,7 @@ enum Verify {
 pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     let options = BuildOptions {
-        plan: PlanOptions {
-            size: arguments.size,
-            free: arguments.free,
-            clock: job.clock,
-            engine: arguments.engine.into(),
-        },
+        plan: arguments.shape.options(job.clock),
         read: job.read,
         work_dir: job.work_dir,
         force: arguments.force,

@@ -3,6 +3,7 @@
 use std::os::unix::ffi::OsStrExt;
 
 use planish::error::{ImageProblem, OutputProblem, ToolProblem};
+use planish::limits::Limit;
 use planish::source::NameError;
 use planish::{Error, ErrorKind};
 
@@ -10,6 +11,10 @@ use planish::{Error, ErrorKind};
 pub fn of(error: &Error) -> Option<String> {
     Some(match error.kind() {
         ErrorKind::Size { .. } => "drop --size to let the plan choose".into(),
+        ErrorKind::Limit { limit: Limit::DirectoryEntries, .. } => {
+            "drop --engine to let planish take the one that writes large directories, or raise --max-directory-entries"
+                .into()
+        }
         ErrorKind::Limit { limit, .. } => format!("if you trust the image, raise --{}", limit.flag()),
         ErrorKind::Tool { problem: ToolProblem::Missing | ToolProblem::TooOld { .. }, .. } => {
             "install e2fsprogs: apt-get install e2fsprogs".into()

@@ -4,6 +4,7 @@ mod build;
 mod exit;
 mod hint;
 mod limits;
+mod plan;
 mod progress;
 mod read;
 mod signals;
@@ -39,6 +40,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Build(build::BuildArguments),
+    Plan(plan::PlanArguments),
     Verify(verify::VerifyArguments),
 }
 
@@ -51,6 +53,7 @@ pub fn main() -> ExitCode {
     raise_open_files();
     let result = match arguments.command {
         Command::Build(arguments) => build::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
     };
     exit::code(result)

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use planish::flatten::ReadOptions;
 use planish::progress::Progress;
 use planish::source::{Platform, SourceName};
+use planish::time::Timestamp;
 use planish::{Cancel, ErrorKind};
 
 use super::exit::Failure;
@@ -95,6 +96,8 @@ fn processors() -> usize {
 /// Returns the seconds that `SOURCE_DATE_EPOCH` sets.
 fn source_date_epoch() -> Result<Option<i64>, Failure> {
     let Some(value) = environment("SOURCE_DATE_EPOCH") else { return Ok(None) };
-    let seconds = value.to_str().and_then(|text| text.parse().ok()).filter(|seconds| *seconds >= 0);
-    seconds.map(Some).ok_or_else(|| Failure::Usage("SOURCE_DATE_EPOCH is not a number of seconds since 1970".into()))
+    let seconds = value.to_str().and_then(|text| text.parse().ok());
+    let held = seconds.filter(|seconds| (0..=Timestamp::MAX_SECONDS).contains(seconds));
+    held.map(Some)
+        .ok_or_else(|| Failure::Usage("SOURCE_DATE_EPOCH is not a number of seconds from 1970 to 2446".into()))
 }

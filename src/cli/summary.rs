@@ -1,8 +1,10 @@
 //! The lines that a build ends with.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use planish::report::Report;
+use planish::note::NoteKind;
+use planish::report::{NoteReport, Report};
 
 /// How many notes of a kind are shown.
 const NOTES_SHOWN: usize = 20;
@@ -58,21 +60,32 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         )?,
         None => writeln!(out, "verified    nothing: --verify=none")?,
     }
-    for (kind, notes) in report.notes_by_kind() {
-        writeln!(out, "note        {}: {}", notes.len(), kind.text())?;
-        for note in notes.iter().take(NOTES_SHOWN) {
-            writeln!(out, "              {}", note.text)?;
-        }
-        if notes.len() > NOTES_SHOWN {
-            writeln!(out, "              … and {} more, all with --json", notes.len() - NOTES_SHOWN)?;
-        }
-    }
+    write!(out, "{}", notes(&report.notes))?;
     let stages: Vec<String> =
         report.seconds.iter().map(|s| format!("{} {:.2}", s.stage.text(), s.seconds.as_secs_f64())).collect();
     let total: f64 = report.seconds.iter().map(|s| s.seconds.as_secs_f64()).sum();
     writeln!(out, "seconds     {total:.2}: {}", stages.join(", "))
 }
 
-fn bytes(number: u64) -> String {
+/// Returns notes kind by kind, at most twenty of each.
+pub fn notes(notes: &[NoteReport]) -> String {
+    let mut kinds: BTreeMap<NoteKind, Vec<&NoteReport>> = BTreeMap::new();
+    for note in notes {
+        kinds.entry(note.kind).or_default().push(note);
+    }
+    let mut text = String::new();
+    for (kind, notes) in kinds {
+        let shown = notes.iter().take(NOTES_SHOWN).map(|note| format!("              {}\n", note.text));
+        text.push_str(&format!("note        {}: {}\n", notes.len(), kind.text()));
+        text.extend(shown);
+        if notes.len() > NOTES_SHOWN {
+            text.push_str(&format!("              … and {} more, all with --json\n", notes.len() - NOTES_SHOWN));
+        }
+    }
+    text
+}
+
+/// Returns a number of bytes as a person reads it.
+pub fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
 }

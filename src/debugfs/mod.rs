@@ -1,7 +1,7 @@
 //! Gives every inode its metadata with `debugfs`, addressed by inode number.
 //!
 //! debugfs passes a line that begins with `!` to a shell, so no byte of an image ever enters a script: it holds numbers,
-//! keywords, names of our own files and the names of xattrs from a safe alphabet, and [`request`] asserts it. debugfs
+//! keywords, names of our own files and the names of xattrs from a safe alphabet, and the file `request.rs` asserts it. debugfs
 //! exits with 0 when a request fails; its stderr must hold its banner and nothing else.
 
 mod check;

@@ -1,6 +1,6 @@
 //! What a filesystem holds, as a list of paths: the currency of all comparisons.
 //!
-//! A [`Listing`] comes from a hand-written text, an ext4 image, a directory or a model; [`diff`] compares two. The text
+//! A [`Listing`] comes from a hand-written text, an ext4 image, a directory or a model; [`diff()`] compares two. The text
 //! has one line for each path, in the byte order of the paths:
 //!
 //! ```text

@@ -19,6 +19,7 @@ const INDEX_NODE_MAX: u64 = 510;
 const LEAVES_MAX: u64 = INDEX_ROOT_MAX * INDEX_NODE_MAX;
 
 const EXTENTS_IN_INODE: u64 = 4;
+const EXTENTS_MAX_IN_BLOCK: u64 = 340;
 /// Extents in a block when `mke2fs` splits a full one into halves.
 const EXTENTS_PER_BLOCK: u64 = 170;
 const BLOCKS_PER_EXTENT: u64 = 32_768;
@@ -45,7 +46,11 @@ pub fn of_file(content: &Content) -> FileBlocks {
         }
         next = Some(block + 1);
     }
-    let tree = if extents <= EXTENTS_IN_INODE { 0 } else { 1 + extents.div_ceil(EXTENTS_PER_BLOCK) };
+    let tree = match extents {
+        ..=EXTENTS_IN_INODE => 0,
+        ..=EXTENTS_MAX_IN_BLOCK => 1,
+        _ => 1 + extents.div_ceil(EXTENTS_PER_BLOCK),
+    };
     FileBlocks { blocks: blocks + tree, extents }
 }
 

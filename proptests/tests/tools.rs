@@ -134,7 +134,7 @@ fn a_layout_of_umoci_with_several_tags_is_built_by_tag() {
     let bench = Bench::new();
     let lower = Layer::new([Entry::dir("d").mtime(1, 0), Entry::file("d/a", "a").mtime(2, 0), Entry::file("b", "b")]);
     let upper = Layer::new([Entry::dir("d").mtime(3, 0), Entry::whiteout("d/.wh.a"), Entry::hardlink("d/c", "b")]);
-    let layout = umoci(&bench, "tags", &[("v1", &[lower.clone()]), ("v2.0-rc_1", &[lower, upper])]);
+    let layout = umoci(&bench, "tags", &[("v1", std::slice::from_ref(&lower)), ("v2.0-rc_1", &[lower.clone(), upper])]);
     let source = format!("oci:{}", layout.display());
     let without = failed(&bench.build(&source, "out", &[]), 5);
     assert!(without.ends_with("holds several images, name one: v1, v2.0-rc_1"), "{without}");

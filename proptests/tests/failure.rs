@@ -255,8 +255,7 @@ fn a_tool_that_fails_is_quoted_without_control_bytes() {
         let dir = bench.shared("bin");
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("mkfs.ext4");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        set_mode(&path, 0o755);
+        support::script(&path, &format!("#!/bin/sh\n{script}\n"));
         let mut command = bench.planish();
         command.env("PATH", format!("{}:/usr/bin:/bin", dir.display()));
         command.args(["build", &layered(&bench), "-o", "out.ext4", "--platform", "linux/amd64"]);

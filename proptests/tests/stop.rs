@@ -15,7 +15,7 @@ use planish::progress::{Progress, Stage};
 use planish::source::SourceName;
 use planish::{Cancel, ErrorKind, Limits, Signal};
 use rustix::process::{Pid, Signal as Number, kill_process, test_kill_process};
-use support::{Bench, read_clean, set_mode, succeeded};
+use support::{Bench, read_clean, succeeded};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -89,8 +89,7 @@ fn sleeping(bench: &Bench, tool: &str) -> PathBuf {
          echo $$ > '{}'\nsleep 1000 & sleep 1000\n",
         bench.at("pid").display()
     );
-    std::fs::write(dir.join(tool), script).unwrap();
-    set_mode(&dir.join(tool), 0o755);
+    support::script(&dir.join(tool), &script);
     dir
 }
 

@@ -46,10 +46,12 @@ pub fn of_file(content: &Content) -> FileBlocks {
         }
         next = Some(block + 1);
     }
-    let tree = match extents {
-        ..=EXTENTS_IN_INODE => 0,
-        ..=EXTENTS_MAX_IN_BLOCK => 1,
-        _ => 1 + extents.div_ceil(EXTENTS_PER_BLOCK),
+    let tree = if extents <= EXTENTS_IN_INODE {
+        0
+    } else if extents <= EXTENTS_MAX_IN_BLOCK {
+        1
+    } else {
+        1 + extents.div_ceil(EXTENTS_PER_BLOCK)
     };
     FileBlocks { blocks: blocks + tree, extents }
 }

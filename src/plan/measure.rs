@@ -19,6 +19,11 @@ const SUBDIRECTORIES_MAX: u64 = 64_998;
 /// Blocks of `lost+found`, and those that mkfs gives a new directory.
 const LOST_FOUND_BLOCKS: u64 = 4;
 const DIRECTORY_BLOCKS: u64 = 1;
+/// The length of a path that damages the heap of `mkfs.ext4 -d`.
+///
+/// Up to e2fsprogs 1.47 at least, `path_append` (misc/create_inode.c) forgets the NUL behind a path that, with a slash in
+/// front, fills its buffer: 255 bytes, doubled. Of those sizes only the allocation of 2040 has no byte to spare.
+const MKFS_OVERFLOWS: usize = 2039;
 /// The one name that ext4 itself uses.
 const LOST_FOUND: &[u8] = b"lost+found";
 /// The sum of squares of directories' names from which on `mkfs.ext4 -d` takes more than about a second for them: it
@@ -56,7 +61,7 @@ pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
             return Err(refuse(ImageProblem::Path(PathFault::LongPath(visit.path.len()))));
         }
         if visit.path.len() == MKFS_OVERFLOWS {
-            return Err(refuse(ImageProblem::PathUnsupported(MKFS_OVERFLOWS)));
+            measured.e2fsprogs.add(Err(refuse(ImageProblem::PathUnsupported(MKFS_OVERFLOWS))));
         }
         let index = visit.inode.index();
         measured.names[index] += 1;
@@ -128,33 +133,6 @@ impl Measured {
             Node::Fifo => {
                 self.census.fifos += 1;
                 can_stage = false;
-
-/// The length of a path that damages the heap of `mkfs.ext4 -d`.
-///
-/// Up to e2fsprogs 1.47 at least, `path_append` (misc/create_inode.c) forgets the NUL behind a path that, with a slash in
-/// front, fills its buffer: 255 bytes, doubled. Of those sizes only the allocation of 2040 has no byte to spare.
-const MKFS_OVERFLOWS: usize = 2039;
-
-/// The one name that ext4 itself uses.
-const LOST_FOUND: &[u8] = b"lost+found";
-
-fn count(measured: &mut Measured, tree: &Tree, visit: &Visit, limits: &Limits) -> Result<()> {
-    let census = &mut measured.census;
-    let inode = tree.inode(visit.inode);
-    let mut can_stage = true;
-    match &inode.node {
-        Node::Directory(directory) => {
-            check_directory(tree, directory, &visit.path, limits)?;
-            census.directories += 1;
-            let start = if &*visit.path == LOST_FOUND { LOST_FOUND_BLOCKS } else { DIRECTORY_BLOCKS };
-            census.blocks += blocks::of_directory(directory, start);
-            // mkfs makes the root itself and copies only some of its attributes.
-            can_stage = visit.inode != InodeId::ROOT;
-        }
-        Node::File(content) => {
-            if content.size() > FILE_BYTES_MAX {
-                let problem = ImageProblem::OutOfRange { what: "size", value: content.size(), max: FILE_BYTES_MAX };
-                return Err(Error::image(Place::Path(visit.path.clone()), problem));
             }
         }
         let xattrs = &inode.metadata.xattrs;

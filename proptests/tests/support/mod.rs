@@ -24,7 +24,10 @@ impl Bench {
         let root = tempfile::Builder::new().prefix("planish-test-").tempdir_in("/tmp").unwrap();
         set_mode(root.path(), 0o755);
         let bench = Self { root };
-        std::fs::copy(env!("CARGO_BIN_EXE_planish"), bench.binary()).unwrap();
+        // By another process: a file that this one has open for writing, a child of another test's thread may hold open
+        // when it is to be run.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_planish")).arg(bench.binary()).status().unwrap();
+        assert!(copied.success());
         set_mode(&bench.binary(), 0o755);
         std::fs::create_dir(bench.home()).unwrap();
         bench.give(&bench.home());
@@ -107,6 +110,14 @@ impl Bench {
         names.sort();
         names
     }
+}
+
+/// Writes an executable script, by another process for the same reason as the binary.
+pub fn script(path: &Path, text: &str) {
+    let mut command = Command::new("/bin/sh");
+    let written = command.args(["-c", "printf %s \"$1\" > \"$2\"", "sh", text]).arg(path).status().unwrap();
+    assert!(written.success());
+    set_mode(path, 0o755);
 }
 
 pub fn is_root() -> bool {

@@ -1,6 +1,8 @@
 //! What tests of the real binary share: an ordinary user, a place of its own, and what it left behind.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod process;
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -21,7 +23,9 @@ impl Bench {
         let root = tempfile::Builder::new().prefix("planish-test-").tempdir_in("/tmp").unwrap();
         set_mode(root.path(), 0o755);
         let bench = Self { root };
-        std::fs::copy(env!("CARGO_BIN_EXE_planish"), bench.binary()).unwrap();
+        // Not by this process: a child that another test starts meanwhile would hold the copy open for writing, and
+        // "Text file busy" would keep it from being run.
+        process::run(process::command("cp").arg(env!("CARGO_BIN_EXE_planish")).arg(bench.binary()));
         set_mode(&bench.binary(), 0o755);
         std::fs::create_dir(bench.home()).unwrap();
         bench.give(&bench.home());

@@ -1,6 +1,7 @@
 //! What tests of the real binary share: an ordinary user, a place of its own, and what it left behind.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub mod generated;
 pub mod process;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

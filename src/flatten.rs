@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::path::Path;
 
 use crate::cancel::Cancel;
-use crate::error::{EntryPlace, Error, ErrorKind, Place, Result};
+use crate::error::{EntryPlace, Error, ErrorKind, ImageProblem, Place, Result};
 use crate::layer::{Budget, Layer, decode};
 use crate::limits::Limits;
 use crate::note::{Note, NoteKind};
@@ -66,8 +66,8 @@ pub fn flatten(
             let _ = sender.send(decode(blob, directory, &budget, progress, cancel));
         }
     };
-    let mut flattened =
-        Flattened { tree: Tree::new(Timestamp::from_seconds(options.implied_mtime)), layers: vec![], notes: vec![] };
+    let tree = Tree::new(Timestamp::from_seconds(options.implied_mtime)).with_inodes_max(options.limits.entries);
+    let mut flattened = Flattened { tree, layers: vec![], notes: vec![] };
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.clamp(1, image.layers.len().max(1)) {
             scope.spawn(decode_next);
@@ -130,6 +130,7 @@ impl Flattened {
         });
         let applied = self.tree.apply(id, changes).map_err(|fault| match fault {
             Fault::Read(error) => error,
+            Fault::Apply(ApplyFault { problem: ImageProblem::TooManyInodes, .. }) => budget.no_entry_left(),
             Fault::Apply(ApplyFault { number, path, problem }) => {
                 let entry = EntryPlace { number, name: path.as_bytes().into() };
                 Error::image(Place::Entry(layer.place.clone(), entry), problem)

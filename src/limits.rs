@@ -17,7 +17,7 @@ pub struct Limits {
     pub total_bytes: u64,
     /// Bytes of one file, as allocated: a hole does not count.
     pub file_bytes: u64,
-    /// Entries of all layers.
+    /// Entries of all layers, and the inodes that they make: a name may imply directories.
     pub entries: u64,
     /// Names in one directory, as `mkfs.ext4 -d` can write them in time.
     pub directory_entries: u64,

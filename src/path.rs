@@ -45,6 +45,19 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// Like [`Escaped`], cut after 200 bytes.
+#[derive(Clone, Copy)]
+pub struct Shortened<'a>(pub &'a [u8]);
+
+impl fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.get(..QUOTED_MAX) {
+            Some(head) if self.0.len() > QUOTED_MAX => write!(f, "{}… ({} bytes)", Escaped(head), self.0.len()),
+            _ => write!(f, "{}", Escaped(self.0)),
+        }
+    }
+}
+
 /// Why a string of bytes is no path inside an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathFault {

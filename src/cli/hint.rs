@@ -53,6 +53,7 @@ fn of_image(problem: &ImageProblem) -> Option<String> {
         }
         ImageProblem::XattrNameUnsupported(_)
         | ImageProblem::XattrNameNotText(_)
+        | ImageProblem::PathUnsupported(_)
         | ImageProblem::TooManySubdirectories(_)
         | ImageProblem::TooManyExtents(..)
         | ImageProblem::IndexFull(_)

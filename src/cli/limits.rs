@@ -21,7 +21,7 @@ pub struct LimitArguments {
     /// Bytes of one file, holes not counted
     #[arg(long, value_name = "BYTES", default_value = "16G", value_parser = super::size::bytes)]
     max_file_bytes: u64,
-    /// Entries of all layers
+    /// Entries of all layers, and inodes that they make with the directories that they imply
     #[arg(long, value_name = "N", default_value_t = Limits::default().entries)]
     max_entries: u64,
     /// Names in one directory [default: 20000 with e2fsprogs, 1000000 with the direct engine]

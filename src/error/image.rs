@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::digest::Digest;
-use crate::path::{PathFault, Quoted};
+use crate::path::{PathFault, Quoted, Shortened};
 
 /// The part of an image that an error or a note is about; the subject of its sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ impl fmt::Display for Place {
             Self::Layer(layer) => write!(f, "{layer}"),
             Self::Entry(layer, entry) => write!(f, "{layer}: {entry}"),
             Self::Layers => f.write_str("the image"),
-            Self::Path(path) => write!(f, "/{}", crate::path::Escaped(path)),
+            Self::Path(path) => write!(f, "/{}", Shortened(path)),
         }
     }
 }
@@ -159,6 +159,8 @@ pub enum ImageProblem {
     // Names
     #[error("{}", path_fault(.0))]
     Path(PathFault),
+    #[error("has a path of {0} bytes, and one of just this length overflows a buffer of mkfs.ext4")]
+    PathUnsupported(usize),
     #[error("is an invalid whiteout: it names no file")]
     InvalidWhiteout,
     #[error("replaces the root by something that is not a directory")]

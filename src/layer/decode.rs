@@ -69,12 +69,22 @@ impl Budget {
     pub fn spend_entry(&self) -> Result<()> {
         spend(&self.entries, 1, Limit::Entries, self.limits.entries)
     }
+
+    /// Returns the error of a tree that has more inodes than there may be entries.
+    #[must_use]
+    pub fn no_entry_left(&self) -> Error {
+        over(Limit::Entries, self.limits.entries)
+    }
 }
 
 fn spend(left: &AtomicU64, amount: u64, limit: Limit, allowed: u64) -> Result<()> {
     left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(amount))
         .map(drop)
-        .map_err(|_| ErrorKind::Limit { place: Place::Layers, limit, allowed, found: Found::MoreThan(allowed) }.into())
+        .map_err(|_| over(limit, allowed))
+}
+
+fn over(limit: Limit, allowed: u64) -> Error {
+    ErrorKind::Limit { place: Place::Layers, limit, allowed, found: Found::MoreThan(allowed) }.into()
 }
 
 /// A layer whose bytes are what manifest and config promise.

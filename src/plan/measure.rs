@@ -21,6 +21,11 @@ const LOST_FOUND_BLOCKS: u64 = 4;
 const DIRECTORY_BLOCKS: u64 = 1;
 /// The one name that ext4 itself uses.
 const LOST_FOUND: &[u8] = b"lost+found";
+/// The length of a path that damages the heap of `mkfs.ext4 -d`.
+///
+/// Up to e2fsprogs 1.47 at least, `path_append` (misc/create_inode.c) forgets the NUL behind a path that, with a slash in
+/// front, fills its buffer: 255 bytes, doubled. Of those sizes only the allocation of 2040 has no byte to spare.
+const MKFS_OVERFLOWS: usize = 2039;
 /// The sum of squares of directories' names from which on `mkfs.ext4 -d` takes more than about a second for them: it
 /// looks through all blocks of a directory for each name (measured: 36 ns times the square).
 const SLOW_FROM: u64 = 5000 * 5000;
@@ -54,6 +59,9 @@ pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
         let refuse = |problem| Error::image(Place::Path(visit.path.clone()), problem);
         if visit.path.len() > PATH_MAX {
             return Err(refuse(ImageProblem::Path(PathFault::LongPath(visit.path.len()))));
+        }
+        if visit.path.len() == MKFS_OVERFLOWS {
+            measured.e2fsprogs.add(Err(refuse(ImageProblem::PathUnsupported(MKFS_OVERFLOWS))));
         }
         let index = visit.inode.index();
         measured.names[index] += 1;

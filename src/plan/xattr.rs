@@ -98,7 +98,7 @@ fn size(xattr: &Xattr, carrier: Carrier) -> Result<usize, ImageProblem> {
     let suffix = NAMESPACES
         .iter()
         .find_map(|namespace| xattr.name.strip_prefix(*namespace))
-        .filter(|suffix| (1..=SUFFIX_MAX).contains(&suffix.len()))
+        .filter(|suffix| (1..=SUFFIX_MAX).contains(&suffix.len()) && !suffix.contains(&0))
         .ok_or_else(|| ImageProblem::XattrName(shown()))?;
     match carrier {
         Carrier::Direct if std::str::from_utf8(suffix).is_err() => {

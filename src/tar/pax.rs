@@ -61,6 +61,11 @@ impl<'a> Pax<'a> {
         pax.xattrs = xattrs.into_iter().map(|(name, value)| Xattr { name: name.into(), value: value.into() }).collect();
         Ok(pax)
     }
+
+    /// Returns the name; that of a sparse file stands in a record of its own, because `path` names a stand-in.
+    pub(super) fn name(&self) -> Option<&'a [u8]> {
+        self.sparse.as_ref().and_then(|sparse| sparse.name).or(self.path)
+    }
 }
 
 /// Checks that extended header data is a sequence of records, whether or not anything will be made of them.

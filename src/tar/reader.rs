@@ -111,8 +111,8 @@ impl<S: ReadAt> Reader<S> {
         }
         let pending = std::mem::take(&mut self.pending);
         let entry = self.member(offset, header, &pending).map_err(|problem| {
-            let path = Pax::parse(&pending.pax).ok().and_then(|pax| pax.path);
-            let name = path.unwrap_or_else(|| &pending.name).to_vec();
+            let name = Pax::parse(&pending.pax).ok().and_then(|pax| pax.name());
+            let name = name.unwrap_or_else(|| &pending.name).to_vec();
             let name = if name.is_empty() { header_name(fields) } else { name };
             TarFault { entry: Some(EntryPlace { number, name: name.into() }), problem }
         })?;
@@ -167,7 +167,7 @@ impl<S: ReadAt> Reader<S> {
     fn member(&mut self, header_offset: u64, header: &Header, pending: &Pending) -> Result<Entry> {
         let fields = header.as_ustar();
         let pax = Pax::parse(&pending.pax)?;
-        let name = match (pax.sparse.as_ref().and_then(|sparse| sparse.name).or(pax.path), &*pending.name) {
+        let name = match (pax.name(), &*pending.name) {
             (Some(path), _) => path.into(),
             (None, []) => header_name(fields),
             (None, long) => long.to_vec(),

@@ -3,6 +3,8 @@
 //! A marker acts on the lower tree only, whatever its position in the tar (image-spec `layer.md`, Whiteouts): its
 //! directory is looked up where the marker stands, its effect waits for the end of the layer.
 
+use indexmap::IndexSet;
+
 use super::resolve::{Missing, ResolveFault};
 use super::{Child, Inode, InodeId, LayerId, Node, Tree};
 use crate::error::ImageProblem;
@@ -34,6 +36,7 @@ pub struct ApplyFault {
 }
 
 /// A marker whose directory is known and whose effect waits.
+#[derive(PartialEq, Eq, Hash)]
 enum Pending {
     Hide(InodeId, Box<[u8]>),
     Clear(InodeId),
@@ -54,7 +57,8 @@ impl Tree {
         changes: impl Iterator<Item = Result<Change, E>>,
     ) -> Result<Applied, E> {
         let mut applied = Applied::default();
-        let mut pending = Vec::new();
+        // Of a marker that stands there a million times, one is obeyed: clearing a large directory takes long.
+        let mut pending = IndexSet::new();
         for change in changes {
             let Change { number, action } = change?;
             match action {

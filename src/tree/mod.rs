@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 #[derive(Debug, Clone)]
 pub struct Tree {
     inodes: Vec<Inode>,
+    inodes_max: u32,
     implied_mtime: Timestamp,
 }
 
@@ -116,7 +117,15 @@ impl Tree {
     #[must_use]
     pub fn new(implied_mtime: Timestamp) -> Self {
         let root = Inode { metadata: Metadata::implied(implied_mtime), node: Node::Directory(Box::default()) };
-        Self { inodes: vec![root], implied_mtime }
+        Self { inodes: vec![root], inodes_max: u32::MAX, implied_mtime }
+    }
+
+    /// Bounds the inodes below the root that are ever made.
+    ///
+    /// One entry may imply two thousand directories, so that a bound on entries is none on memory.
+    #[must_use]
+    pub fn with_inodes_max(self, inodes_max: u64) -> Self {
+        Self { inodes_max: u32::try_from(inodes_max).unwrap_or(u32::MAX), ..self }
     }
 
     /// Returns an inode.
@@ -160,7 +169,7 @@ impl Tree {
     }
 
     fn add_inode(&mut self, metadata: Metadata, node: Node) -> Option<InodeId> {
-        let id = InodeId(u32::try_from(self.inodes.len()).ok()?);
+        let id = InodeId(u32::try_from(self.inodes.len()).ok().filter(|id| *id <= self.inodes_max)?);
         self.inodes.push(Inode { metadata, node });
         Some(id)
     }

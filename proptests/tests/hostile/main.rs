@@ -76,7 +76,12 @@ impl Yard {
     /// Requires a filesystem, and returns what it holds.
     #[track_caller]
     fn made(&self, layers: &[Raw]) -> Listing {
-        let output = self.build(layers, &[]);
+        self.made_with(layers, &[])
+    }
+
+    #[track_caller]
+    fn made_with(&self, layers: &[Raw], more: &[&str]) -> Listing {
+        let output = self.build(layers, more);
         succeeded(&output);
         assert!(stderr(&output).replace('…', "").bytes().all(|b| b == b'\n' || (0x20..0x7f).contains(&b)));
         let image = self.bench.at("out.ext4");

@@ -8,7 +8,7 @@ use planish_proptests::laws::Law;
 use planish_proptests::subject::{Outcome, Subject};
 use planish_proptests::writer::Entry;
 
-use crate::refusal;
+use crate::smaller;
 use crate::watched::Watched;
 
 /// What is found out about one law.
@@ -88,7 +88,11 @@ pub(crate) fn find(
     let mut findings = Vec::new();
     for &law in laws {
         let found = match check(law, subject, checks) {
-            Ok(report) => Found::Checked(report),
+            Ok(mut report) => {
+                let smaller = |found| smaller::counterexample(law, &found, checks, subject);
+                report.broken = report.broken.map(smaller);
+                Found::Checked(report)
+            }
             Err(unusable) => Found::Unusable(NoAnswer { message: unusable.0, stack: subject.unusable_on.take() }),
         };
         let finding = Finding { law, found };
@@ -107,7 +111,7 @@ pub(crate) fn refusals(findings: &[Finding], checks: &Checks, subject: &mut Watc
     let mut smallest: Vec<Refusal> = Vec::new();
     for finding in findings {
         let Found::Checked(LawReport { refusal: Some(refusal), .. }) = &finding.found else { continue };
-        let refusal = refusal::smallest(refusal, checks.level, subject);
+        let refusal = smaller::refusal(refusal, checks.level, subject);
         if smallest.iter().all(|other| other.stack != refusal.stack) {
             smallest.push(refusal);
         }

@@ -3,9 +3,9 @@
 mod args;
 mod findings;
 mod json;
-mod refusal;
 mod reproduce;
 mod shown;
+mod smaller;
 mod text;
 mod watched;
 
@@ -122,8 +122,8 @@ fn checks(args: &Args) -> Checks {
         checks.options.xattrs = fields.contains(Field::Xattrs);
         checks.fields = fields.clone();
     }
-    // Each attempt runs a program, and the steps that matter come first.
-    checks.shrinks = 500;
+    // Each attempt runs a program, and entries are taken away one by one afterwards.
+    checks.shrinks = 100;
     checks
 }
 

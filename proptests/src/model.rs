@@ -5,19 +5,22 @@
 
 mod check;
 mod inode;
+mod notes;
+mod view;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::flattened::{Flattened, Origin};
-use crate::listing::{Kind, Listing, Node};
+use crate::listing::{Kind, Node};
 use crate::name::{self, Path, Spelling};
 use crate::oddity::{Oddities, Oddity};
 use crate::problem::{Fault, Problem};
 use crate::stack::Stack;
-use crate::subject::{Outcome, Subject};
-use crate::writer::{Entry, EntryType, Layer};
+use crate::writer::{Entry, EntryType};
+
+pub use view::Reference;
 
 /// As in Linux.
 const HOPS_MAX: usize = 40;
@@ -44,19 +47,6 @@ pub fn flatten(stack: &Stack) -> Result<Flattened, Fault> {
     Ok(model.finish())
 }
 
-/// The model as a subject, of which every law holds.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Reference;
-
-impl Subject for Reference {
-    fn flatten(&mut self, layers: &[Layer]) -> Outcome {
-        match flatten(&Stack { layers: layers.to_vec() }) {
-            Ok(meaning) => Outcome::Tree(meaning.listing),
-            Err(fault) => Outcome::Refused(fault.to_string()),
-        }
-    }
-}
-
 /// The filesystem while layers are applied to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
@@ -65,7 +55,7 @@ pub(crate) struct Model {
     /// Inodes stay when their last name goes.
     inodes: Vec<Node>,
     contents: BTreeMap<[u8; 32], Vec<u8>>,
-    /// The number of layers that are complete.
+    /// The number of the layer that is being applied, from 1.
     layer: usize,
     /// This layer's markers: a directory, and the name in it, or all.
     markers: Vec<(Path, Option<Vec<u8>>)>,
@@ -97,34 +87,6 @@ impl Model {
             changed: BTreeMap::new(),
             oddities: vec![Oddities::new()],
         }
-    }
-
-    pub(crate) fn node(&self, path: &[Vec<u8>]) -> Option<&Node> {
-        Some(&self.inodes[self.names.get(path)?.inode])
-    }
-
-    /// Returns a path and all below it.
-    fn subtree(&self, top: &[Vec<u8>]) -> Vec<Path> {
-        let paths = self.names.range(top.to_vec()..).map(|(path, _)| path);
-        paths.take_while(|path| path.starts_with(top)).cloned().collect()
-    }
-
-    /// Returns all paths.
-    pub(crate) fn paths(&self) -> Vec<Path> {
-        self.subtree(&[])
-    }
-
-    /// Returns the paths that no entry of this layer has written yet.
-    pub(crate) fn lower_paths(&self) -> Vec<Path> {
-        self.names.iter().filter(|(_, name)| name.layer != self.layer).map(|(path, _)| path.clone()).collect()
-    }
-
-    pub(crate) fn note(&mut self, oddity: Oddity) {
-        self.oddities[self.layer - 1].insert(oddity);
-    }
-
-    pub(crate) fn oddities(&self) -> Oddities {
-        self.oddities.iter().flatten().copied().collect()
     }
 
     /// Applies an entry: a marker waits for the end of the layer, all others act at once.
@@ -197,7 +159,7 @@ impl Model {
         }
         let (last, parents) = target.split_last().ok_or(Problem::LinkTargetDirectory)?;
         let directory = self.resolve(parents, false)?.ok_or(Problem::LinkTargetMissing)?;
-        let target = [&directory[..], &[last.clone()]].concat();
+        let target = [&directory[..], std::slice::from_ref(last)].concat();
         let inode = self.names.get(&target).ok_or(Problem::LinkTargetMissing)?.inode;
         match self.inodes[inode].kind {
             Kind::Directory => return Err(Problem::LinkTargetDirectory),
@@ -220,7 +182,7 @@ impl Model {
             if self.names.remove(&old).is_some_and(|name| name.layer == self.layer) {
                 self.note(Oddity::Duplicate);
             }
-            if self.used.contains(&old) {
+            if self.used.contains(&old) || self.markers.iter().any(|(directory, _)| *directory == old) {
                 self.note(Oddity::UsedAndGone);
             }
         }
@@ -307,43 +269,5 @@ impl Model {
                 self.note(Oddity::UsedAndGone);
             }
         }
-    }
-
-    fn note_name(&mut self, entry: &Entry, path: &[Vec<u8>]) {
-        let marker = name::is_marker(&entry.name);
-        let parents = &path[..path.len().saturating_sub(1)];
-        for (there, oddity) in [
-            (!name::is_plain(&entry.name, entry.kind == EntryType::Directory && !marker), Oddity::Spelling),
-            (std::str::from_utf8(&entry.name).is_err(), Oddity::RawName),
-            (path.iter().any(|name| name::is_bookkeeping(name)) && !marker, Oddity::Bookkeeping),
-            (parents.iter().any(|name| name::looks_like_marker(name)), Oddity::MarkerInPath),
-            (marker && (entry.kind != EntryType::Regular || !entry.file_bytes().is_empty()), Oddity::OddMarker),
-        ] {
-            if there {
-                self.note(oddity);
-            }
-        }
-    }
-
-    /// Returns the filesystem, without AUFS's names.
-    pub(crate) fn finish(self) -> Flattened {
-        let mut flattened = Flattened { contents: self.contents, oddities: self.oddities, ..Flattened::default() };
-        let mut first: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
-        let mut listing = Listing::new();
-        for (path, name) in self.names.iter().filter(|(path, _)| !path.iter().any(|name| name::is_bookkeeping(name))) {
-            let absolute = name::absolute(path);
-            match first.get(&name.inode) {
-                Some(existing) => _ = listing.link(&*absolute, existing),
-                None => listing.insert(&*absolute, self.inodes[name.inode].clone()),
-            }
-            first.entry(name.inode).or_insert_with(|| absolute.clone());
-            if self.changed.get(path).is_some_and(|changed| *changed > name.layer) {
-                flattened.disturbed.insert(absolute.clone());
-            }
-            if name.origin != Origin::Entry {
-                flattened.implied.insert(absolute, name.origin);
-            }
-        }
-        Flattened { listing, ..flattened }
     }
 }

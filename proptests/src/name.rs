@@ -69,8 +69,12 @@ pub(crate) fn clean(raw: &[u8], clamp: bool) -> Result<Path, Problem> {
     for name in raw.split(|&byte| byte == b'/') {
         match name {
             b"" | b"." => {}
-            b".." if path.pop().is_none() && !clamp && !raw.starts_with(b"/") => return Err(Problem::Climbs),
-            b".." => {}
+            b".." => {
+                let above = path.pop().is_none();
+                if above && !clamp && !raw.starts_with(b"/") {
+                    return Err(Problem::Climbs);
+                }
+            }
             _ => path.push(name.to_vec()),
         }
     }

@@ -35,7 +35,8 @@ pub enum Oddity {
     LinkHeader,
     /// A hard link's target is a symlink.
     LinkToSymlink,
-    /// A layer follows a symlink or links to a file, and hides or replaces that name as well.
+    /// A layer follows a symlink or links to a file, and hides or replaces that name as well; or it has a marker in a
+    /// directory that it replaces.
     UsedAndGone,
     /// A time is before 1970 or beyond what ext4 holds.
     OddTime,

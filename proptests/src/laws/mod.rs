@@ -51,6 +51,7 @@ pub static ALL: &[Law] = &[
     marker::HIDES_SUBTREE,
     marker::OPAQUE_KEEPS_DIRECTORY,
     marker::NONE_SURVIVES,
+    link::SHARES_INODE,
     link::NAMES_ARE_INDEPENDENT,
     layer::EMPTY_IS_IDENTITY,
     layer::SQUASHED_PREFIX,

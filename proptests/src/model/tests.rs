@@ -3,13 +3,13 @@
 use super::*;
 use crate::Mtime;
 use crate::cases::{Case, Expect, parse};
+use crate::writer::Layer;
 
 const CASES: &str = include_str!("../../../fixtures/cases.json");
 
 /// Groups whose cases are about archives and blobs, which the model does not read.
 const OTHER_GROUPS: [&str; 2] = ["tar", "blob"];
 
-/// Cases of those groups that are about blobs only as far as their kind of failure.
 fn cases() -> Vec<Case> {
     parse(CASES).unwrap()
 }

@@ -72,7 +72,8 @@ pub(super) fn node(entry: &Entry, defect: Option<Defect>) -> Result<Node, &'stat
     for (name, value) in &entry.xattrs {
         let host = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
         let label = name == b"security.selinux" || name == b"system.nfs4_acl";
-        if !host && !label && !(symlink && name.starts_with(b"user.")) {
+        let unfit = symlink && name.starts_with(b"user.");
+        if !(host || label || unfit) {
             node.xattrs.insert(name.clone(), value.clone());
         }
     }

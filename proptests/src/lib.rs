@@ -1,6 +1,22 @@
 //! Stacks of image layers, a reference model and the laws that every image tool must keep.
 //!
-//! The crate shares no code with any tool that it tests, planish included.
+//! The crate shares no code with any tool that it tests, planish included. A tool is anything that implements
+//! [`Subject`](subject::Subject); here the model stands for one:
+//!
+//! ```
+//! use planish_proptests::check::{Checks, check};
+//! use planish_proptests::laws;
+//! use planish_proptests::level::Level;
+//! use planish_proptests::model::Reference;
+//!
+//! for law in laws::ALL {
+//!     let report = check(law, &mut Reference, &Checks { cases: 20, seed: 1, ..Checks::of(Level::Spec) })?;
+//!     if let Some(found) = report.broken {
+//!         panic!("{}: {}\n{}", law.name, law.summary, found.breach);
+//!     }
+//! }
+//! # Ok::<(), planish_proptests::check::Unusable>(())
+//! ```
 
 pub mod cases;
 mod changes;

@@ -43,7 +43,7 @@ impl Subject for Mutant {
 
 /// Returns how many entries lie within the blob's first gzip member.
 fn first_member(layer: &Layer) -> usize {
-    if !matches!(layer.compression, Compression::Gzip | Compression::GzipMulti | Compression::GzipNulPad) {
+    if layer.compression != Compression::GzipMulti {
         return layer.entries.len();
     }
     let mut read = Vec::new();
@@ -66,7 +66,7 @@ mod tests {
     #[test]
     fn every_law_holds_of_the_applier_without_a_defect() {
         for law in ALL {
-            let checks = Checks { cases: 400, seed: 3, ..Checks::of(Level::Planish) };
+            let checks = Checks { cases: 300, seed: 3, ..Checks::of(Level::Planish) };
             let report = check(law, &mut Mutant::default(), &checks).unwrap();
             if let Some(found) = report.broken {
                 panic!("{}:\n{}\n{}", law.name, found.input, found.breach);

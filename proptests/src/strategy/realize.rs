@@ -40,11 +40,17 @@ pub(super) fn realize(layers: &[Vec<Step>], options: &Options) -> Stack {
     Stack::new(stack)
 }
 
-/// Some of what an entry does shows only when the layer's markers act.
 fn within(model: &Model, options: &Options) -> bool {
+    if !model.oddities().is_subset(&options.oddities) {
+        return false;
+    }
+    if options.oddities.contains(&Oddity::UsedAndGone) {
+        return true;
+    }
+    // This one shows only when the layer's markers act.
     let mut ended = model.clone();
     ended.end_layer();
-    ended.oddities().is_subset(&options.oddities)
+    !ended.oddities().contains(&Oddity::UsedAndGone)
 }
 
 impl Step {

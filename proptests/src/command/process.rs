@@ -198,10 +198,15 @@ mod tests {
         let error = sh(&script, Duration::from_millis(500)).unwrap_err();
         assert_eq!(error.to_string(), "does not end within 0.5 s");
         assert!(matches!(error, ProcessError::TimeLimit { stderr, .. } if stderr == b"said\n"));
-        let stat = std::fs::read_to_string(pid)
-            .map(|pid| std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default())
-            .unwrap();
-        assert!(stat.is_empty() || stat.contains(") Z "), "{stat}");
+        let pid = std::fs::read_to_string(pid).unwrap();
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let gone = |stat: &str| stat.is_empty() || stat.contains(") Z ");
+        // The kill is sent, but has to arrive.
+        let patience = Instant::now() + Duration::from_secs(10);
+        while !gone(&stat()) && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(gone(&stat()), "{}", stat());
     }
 
     #[test]

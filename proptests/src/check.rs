@@ -194,7 +194,7 @@ mod tests {
         let found = one.broken.as_ref().unwrap();
         assert_eq!(found.input, other.broken.as_ref().unwrap().input);
         assert!(found.input.stack.entries() <= 4, "{}", found.input);
-        assert_eq!(one.cases(), one.holds + one.inapplicable + 1);
+        assert_eq!(one.cases(), one.holds + one.inapplicable + one.refused + 1);
     }
 
     #[test]

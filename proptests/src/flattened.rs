@@ -12,7 +12,8 @@ pub struct Flattened {
     pub listing: Listing,
     /// Directories without an entry of their own, by absolute path.
     pub implied: BTreeMap<Vec<u8>, Origin>,
-    /// Directories whose names a later layer changed than the one that last had an entry for them.
+    /// Directories whose names a later layer changed than the one that last had an entry for them, or in which their own
+    /// layer implies another one after their entry.
     ///
     /// Only a program that restores the time of such a directory keeps the time that its entry gave it.
     pub disturbed: BTreeSet<Vec<u8>>,

@@ -13,7 +13,7 @@ pub enum Level {
     /// What image-spec's `layer.md` says.
     ///
     /// Metadata of directories without an entry are not compared, nor are times of directories in which a later layer
-    /// adds or hides a name.
+    /// adds or hides a name, or their own implies a directory.
     #[default]
     Spec,
     /// Also what the common runtimes agree on: such directories are 0755 and root's; of two entries in a layer the last
@@ -164,6 +164,21 @@ mod tests {
         ] {
             assert_eq!(differing(level, |node| node.uid = 9), owners, "{level}");
             assert_eq!(differing(level, |node| node.mtime.seconds = 9), times, "{level}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_directory_is_open_when_its_layer_implies_another_in_it() {
+        for (entries, open) in [
+            (vec![Entry::dir("a"), Entry::fifo("a/b/c")], true),
+            (vec![Entry::dir("a"), Entry::dir("a/b"), Entry::fifo("a/b/c")], false),
+            (vec![Entry::fifo("a/b/c"), Entry::dir("a")], false),
+        ] {
+            let meaning = flatten(&Stack::new([entries])).unwrap();
+            let mut other = meaning.listing.clone();
+            other.get_mut(b"/a").unwrap().mtime.seconds = 9;
+            let differences = Level::Spec.open(&meaning).diff(&meaning.listing, &other, &Fields::all());
+            assert_eq!(differences.is_empty(), open, "{}", meaning.listing);
         }
     }
 

@@ -21,6 +21,7 @@
 pub mod cases;
 mod changes;
 pub mod check;
+pub mod command;
 mod flattened;
 pub mod laws;
 pub mod level;

@@ -63,6 +63,8 @@ pub(crate) struct Model {
     used: BTreeSet<Path>,
     /// The last layer that changed a directory's names.
     changed: BTreeMap<Path, usize>,
+    /// Directories in which another was implied, or stays as an implied one, since they had an entry.
+    roomy: BTreeSet<Path>,
     oddities: Vec<Oddities>,
 }
 
@@ -85,6 +87,7 @@ impl Model {
             markers: Vec::new(),
             used: BTreeSet::new(),
             changed: BTreeMap::new(),
+            roomy: BTreeSet::new(),
             oddities: vec![Oddities::new()],
         }
     }
@@ -117,6 +120,7 @@ impl Model {
             self.note(Oddity::Duplicate);
         }
         self.inodes[0] = node;
+        self.roomy.remove(&Path::new());
         self.names.insert(Path::new(), Name { inode: 0, layer: self.layer, origin: Origin::Entry });
         Ok(())
     }
@@ -141,6 +145,7 @@ impl Model {
                 self.note(Oddity::Duplicate);
             }
             self.inodes[old.inode] = node;
+            self.roomy.remove(&path);
             self.names.insert(path, Name { layer: self.layer, origin: Origin::Entry, ..old });
         } else {
             self.inodes.push(node);
@@ -186,7 +191,12 @@ impl Model {
                 self.note(Oddity::UsedAndGone);
             }
         }
-        self.changed.insert(path[..path.len() - 1].to_vec(), self.layer);
+        let parent = path[..path.len() - 1].to_vec();
+        if origin == Origin::Parent {
+            self.roomy.insert(parent.clone());
+        }
+        self.roomy.remove(&path);
+        self.changed.insert(parent, self.layer);
         self.names.insert(path, Name { inode, layer: self.layer, origin });
     }
 
@@ -261,6 +271,7 @@ impl Model {
         if below.iter().any(keeps) {
             self.inodes[name.inode] = Node::directory();
             self.names.insert(path.clone(), Name { layer: self.layer, origin: Origin::Remains, ..name });
+            self.roomy.insert(path[..path.len() - 1].to_vec());
             return;
         }
         for gone in below {

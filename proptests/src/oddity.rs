@@ -44,6 +44,9 @@ pub enum Oddity {
     HostXattr,
     /// A symlink has xattrs.
     SymlinkXattr,
+    /// An xattr is empty, which to POSIX takes a PAX record back, or is of a special file and a user's, which Linux
+    /// refuses.
+    HardXattr,
     /// A file with holes, or of a type from before POSIX or for contiguous storage.
     OddFile,
     /// The device 0:0, which overlayfs takes for a whiteout.
@@ -52,7 +55,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// All oddities.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Duplicate,
         Self::Spelling,
         Self::RawName,
@@ -70,6 +73,7 @@ impl Oddity {
         Self::OddTime,
         Self::HostXattr,
         Self::SymlinkXattr,
+        Self::HardXattr,
         Self::OddFile,
         Self::OverlayDevice,
     ];
@@ -95,6 +99,7 @@ impl Oddity {
             | Self::OddTime
             | Self::HostXattr
             | Self::SymlinkXattr
+            | Self::HardXattr
             | Self::OddFile
             | Self::OverlayDevice => Level::Planish,
         }

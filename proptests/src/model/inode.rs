@@ -72,6 +72,9 @@ impl Model {
             if symlink {
                 self.note(Oddity::SymlinkXattr);
             }
+            if value.is_empty() || name.starts_with(b"user.") && is_special(entry.kind) {
+                self.note(Oddity::HardXattr);
+            }
             if of_the_host(name) {
                 self.note(Oddity::HostXattr);
             } else if !(symlink && name.starts_with(b"user.")) {
@@ -89,6 +92,10 @@ fn owner(id: i64) -> Result<u32, Problem> {
 fn device(entry: &Entry) -> Result<(u32, u32), Problem> {
     let number = |number: i64, max| u32::try_from(number).ok().filter(|_| number <= max).ok_or(Problem::DeviceRange);
     Ok((number(entry.major, MAJOR_MAX)?, number(entry.minor, MINOR_MAX)?))
+}
+
+fn is_special(kind: EntryType) -> bool {
+    matches!(kind, EntryType::CharDevice | EntryType::BlockDevice | EntryType::Fifo)
 }
 
 fn of_the_host(xattr: &[u8]) -> bool {

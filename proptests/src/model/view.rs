@@ -65,7 +65,8 @@ impl Model {
                 None => listing.insert(&*absolute, self.inodes[name.inode].clone()),
             }
             first.entry(name.inode).or_insert_with(|| absolute.clone());
-            if self.changed.get(path).is_some_and(|changed| *changed > name.layer) {
+            let later = self.changed.get(path).is_some_and(|changed| *changed > name.layer);
+            if later || self.roomy.contains(path) {
                 flattened.disturbed.insert(absolute.clone());
             }
             if name.origin != Origin::Entry {

@@ -16,8 +16,9 @@ const NAMES: &[&[u8]] = &[b"a", b"b", b"c"];
 const ODD_NAMES: &[&[u8]] = &[b"\xff", b"\xfe", b"A", b".WH.a", b"a.wh.b", b"...", b".a", b"a b\n"];
 /// Two names, so that a merge of two sets shows.
 const XATTRS: &[(&str, &[u8])] = &[("user.a", b"1"), ("user.b", b"2"), ("user.a", b"3")];
-/// Binary with a newline, and empty.
-const HARD_XATTRS: &[(&str, &[u8])] = &[("security.capability", b"\x01\0\0\x02\n\0\0\0\0\0\0\0"), ("user.empty", b"")];
+/// Binary with a newline, a capability that Linux takes, and empty.
+const HARD_XATTRS: &[(&str, &[u8])] =
+    &[("security.capability", b"\x01\0\0\x02\n\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"), ("user.empty", b"")];
 const HOST_XATTRS: &[(&str, &[u8])] =
     &[("trusted.overlay.opaque", b"y"), ("user.overlay.opaque", b"y"), ("security.selinux", b"l")];
 

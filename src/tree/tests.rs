@@ -153,6 +153,40 @@ fn what_one_layer_writes_twice_is_noted_and_the_last_wins() {
 }
 
 #[test]
+fn what_a_layer_did_is_counted_and_noted_by_its_number() {
+    let mut tree = Tree::new(Timestamp::default());
+    let mut apply = |id, lines: &[&str]| {
+        let changes = lines.iter().copied().enumerate().map(change);
+        tree.apply::<ApplyFault>(LayerId(id), changes).unwrap()
+    };
+    let lower = apply(0, &["f a/x 1", "d a", "f a/x 2", "f b 1"]);
+    let noted = |applied: &Applied| -> Vec<_> {
+        applied.notes.iter().map(|note| (note.kind, note.layer, Escaped(&note.path).to_string())).collect()
+    };
+    assert_eq!((lower.entries, lower.whiteouts), (4, 0));
+    assert_eq!(noted(&lower), [(NoteKind::Duplicate, Some(1), "a/x".into())]);
+    let upper = apply(1, &["f .wh.a", "f .wh.b", "f .wh.c", "d d", "f d/x 1"]);
+    assert_eq!((upper.entries, upper.whiteouts), (2, 3));
+    let third = apply(2, &["f d/x/y 1"]);
+    assert_eq!(noted(&third), [(NoteKind::ParentReplaced, Some(3), "d/x".into())]);
+}
+
+#[test]
+fn a_link_header_is_noted_when_it_differs_from_its_inode() {
+    let link = |mode| {
+        let Ok(Change { action: Action::Add(entry), .. }) = change((2, "h b a")) else { panic!() };
+        let metadata = Metadata { mode, ..entry.metadata };
+        Ok(Change { number: 2, action: Action::Add(Entry { metadata, ..entry }) })
+    };
+    for (mode, expected) in [(0o700, vec![]), (0o600, vec![NoteKind::LinkMetadata])] {
+        let mut tree = Tree::new(Timestamp::default());
+        let applied = tree.apply::<ApplyFault>(LayerId(0), [change((1, "f a 1")), link(mode)].into_iter()).unwrap();
+        assert_eq!(applied.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), expected);
+        assert_eq!(tree.inode(tree.get(b"b").unwrap()).metadata.mode, 0o700);
+    }
+}
+
+#[test]
 fn the_root_is_always_a_directory() {
     assert_eq!(apply(&[&["f . 1"]]).unwrap_err(), ImageProblem::RootNotDirectory);
     let (tree, _) = apply(&[&["d ./"]]).unwrap();

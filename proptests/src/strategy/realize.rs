@@ -2,8 +2,8 @@
 
 use proptest::sample::Index;
 
-use super::Options;
-use super::step::{Aim, Invalid, Metadata, Step, Style, What};
+use super::step::{Aim, Metadata, Nonsense, Step, Style, What};
+use super::{Invalid, Options};
 use crate::changes::with_metadata;
 use crate::listing::Kind;
 use crate::model::Model;
@@ -15,8 +15,13 @@ use crate::writer::{Entry, EntryType, SparseFormat};
 /// A step that would do what the options leave out is not taken, or is taken in the usual spelling.
 ///
 /// What has no meaning is left out as well, unless the stack is to be invalid.
-pub(super) fn realize(layers: &[Vec<Step>], options: &Options) -> Stack {
+pub(super) fn realize(layers: &[Vec<Step>], invalid: Invalid, options: &Options) -> Stack {
     let mut model = Model::new();
+    let mut wanted = match invalid {
+        Invalid::Never => None,
+        Invalid::Made => Some(true),
+        Invalid::Found => Some(false),
+    };
     let mut stack = Vec::new();
     for steps in layers {
         let mut entries = Vec::new();
@@ -25,7 +30,10 @@ pub(super) fn realize(layers: &[Vec<Step>], options: &Options) -> Stack {
                 let mut next = model.clone();
                 match next.apply(&entry) {
                     Ok(()) if within(&next, options) => Some((entry, next)),
-                    Err(_) if options.invalid => Some((entry, model.clone())),
+                    Err(_) if wanted == Some(matches!(step.what, What::Invalid(_))) => {
+                        wanted = None;
+                        Some((entry, model.clone()))
+                    }
                     _ => None,
                 }
             });
@@ -87,8 +95,7 @@ impl Step {
             What::Symlink(target) => Entry::symlink(path, &target[..]),
             What::SymlinkTo(index, absolute) => {
                 let place = self.place(model);
-                let directories = paths_of(model, |kind| *kind == Kind::Directory);
-                let target = index.get(&directories).join(&b'/');
+                let target = index.get(&model.paths()).join(&b'/');
                 let up = b"../".repeat(place.len() - 1);
                 let target = if *absolute { [b"/", &target[..]].concat() } else { [&up[..], &target].concat() };
                 // The root, from itself.
@@ -106,7 +113,7 @@ impl Step {
                 return Some(Entry { kind: *kind, linkname: b"n".to_vec(), ..marker });
             }
             What::HardLink(_) => return self.link(model, options, path),
-            What::Invalid(invalid) => return Some(self.invalid(*invalid, path)),
+            What::Invalid(nonsense) => return Some(self.nonsense(*nonsense, path)),
         };
         Some(metadata.of(entry, options))
     }
@@ -152,21 +159,21 @@ impl Step {
         Some(if differs { self.metadata.of(link, options) } else { with_metadata(link, node) })
     }
 
-    fn invalid(&self, invalid: Invalid, path: Vec<u8>) -> Entry {
-        match invalid {
-            Invalid::Marker(name) => {
+    fn nonsense(&self, nonsense: Nonsense, path: Vec<u8>) -> Entry {
+        match nonsense {
+            Nonsense::Marker(name) => {
                 let parents = &self.path[..self.path.len() - 1];
                 Entry::whiteout([parents, &[name.as_bytes().to_vec()]].concat().join(&b'/'))
             }
-            Invalid::Climbing => Entry::file([b"../", &path[..]].concat(), ""),
-            Invalid::Owner(id) => Entry::file(path, "").owner(id, 0),
-            Invalid::Device => Entry::char_device(path, 0x1000, 0),
-            Invalid::LinkToNothing => Entry::hardlink(path, "n"),
-            Invalid::LinkToDirectory => Entry::hardlink(path, "/"),
-            Invalid::EmptyTarget => Entry::symlink(path, ""),
-            Invalid::LongName => Entry::dir(vec![b'n'; 256]),
-            Invalid::RootFile => Entry::symlink("./", "a"),
-            Invalid::Type => Entry::new(EntryType::Raw(b'Z'), path),
+            Nonsense::Climbing => Entry::file([b"../", &path[..]].concat(), ""),
+            Nonsense::Owner(id) => Entry::file(path, "").owner(id, 0),
+            Nonsense::Device => Entry::char_device(path, 0x1000, 0),
+            Nonsense::LinkToNothing => Entry::hardlink(path, "n"),
+            Nonsense::LinkToDirectory => Entry::hardlink(path, "/"),
+            Nonsense::EmptyTarget => Entry::symlink(path, ""),
+            Nonsense::LongName => Entry::dir(vec![b'n'; 256]),
+            Nonsense::RootFile => Entry::symlink("./", "a"),
+            Nonsense::Type => Entry::new(EntryType::Raw(b'Z'), path),
         }
     }
 }

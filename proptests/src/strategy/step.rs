@@ -41,7 +41,7 @@ pub(super) enum What {
     /// 1,024 bytes of data somewhere in a file of this many KiB.
     Sparse(u64),
     Symlink(Vec<u8>),
-    /// A symlink to a directory that is there, by an absolute path or a relative one.
+    /// A symlink to something that is there, by an absolute path or a relative one.
     SymlinkTo(Index, bool),
     /// Another name of something that is there.
     HardLink(Aim),
@@ -52,7 +52,7 @@ pub(super) enum What {
     /// A name of AUFS's.
     Bookkeeping(EntryType, &'static str),
     /// What has no meaning.
-    Invalid(Invalid),
+    Invalid(Nonsense),
 }
 
 /// What a step acts on.
@@ -67,7 +67,7 @@ pub(super) enum Aim {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Invalid {
+pub(super) enum Nonsense {
     Marker(&'static str),
     Climbing,
     Owner(i64),
@@ -202,21 +202,21 @@ fn bookkeeping() -> impl Strategy<Value = What> {
     .prop_map(|(kind, name)| What::Bookkeeping(kind, name))
 }
 
-fn invalid() -> impl Strategy<Value = Invalid> {
+fn invalid() -> impl Strategy<Value = Nonsense> {
     // They erase something where a program joins paths without a look.
-    let markers = select(&[".wh.", ".wh..", ".wh..."][..]).prop_map(Invalid::Marker);
+    let markers = select(&[".wh.", ".wh..", ".wh..."][..]).prop_map(Nonsense::Marker);
     let others = select(
         &[
-            Invalid::Climbing,
-            Invalid::Owner(-1),
-            Invalid::Owner(0xffff_ffff),
-            Invalid::Device,
-            Invalid::LinkToNothing,
-            Invalid::LinkToDirectory,
-            Invalid::EmptyTarget,
-            Invalid::LongName,
-            Invalid::RootFile,
-            Invalid::Type,
+            Nonsense::Climbing,
+            Nonsense::Owner(-1),
+            Nonsense::Owner(0xffff_ffff),
+            Nonsense::Device,
+            Nonsense::LinkToNothing,
+            Nonsense::LinkToDirectory,
+            Nonsense::EmptyTarget,
+            Nonsense::LongName,
+            Nonsense::RootFile,
+            Nonsense::Type,
         ][..],
     );
     prop_oneof![markers, others]

@@ -108,7 +108,13 @@ impl Model {
             spelling => return self.add(entry, parents, last, spelling == Spelling::Bookkeeping),
         };
         match self.resolve(parents, false)? {
-            Some(directory) => self.markers.push((directory, hidden)),
+            Some(directory) => {
+                let marker = (directory, hidden);
+                if self.markers.contains(&marker) {
+                    self.note(Oddity::Duplicate);
+                }
+                self.markers.push(marker);
+            }
             None => self.note(Oddity::MarkerInVoid),
         }
         Ok(())

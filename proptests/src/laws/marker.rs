@@ -93,9 +93,11 @@ fn opaque_as_whiteouts(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, 
 }
 
 /// A marker says no more when it is there twice.
+///
+/// A layer "MUST NOT include duplicate entries", and containers/storage refuses them, markers too.
 pub(super) const TWICE: Law = Law {
     name: "marker-twice",
-    level: Level::Spec,
+    level: Level::Consensus,
     summary: "a marker twice equals the marker once",
     sentence: "\"A whiteout file is an empty file with a special filename that signifies a path should be deleted.\"",
     run: twice,

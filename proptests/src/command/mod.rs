@@ -6,6 +6,7 @@ mod said;
 mod tar;
 mod template;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -162,7 +163,7 @@ impl CommandSubject {
         match (fs::metadata(out), self.output_kind) {
             (Err(error), _) if error.kind() == io::ErrorKind::NotFound => Err(OutputError::Missing),
             (Err(error), _) => Err(error.into()),
-            (Ok(_), OutputKind::Directory) => Ok(without_labels(Listing::read_directory(out)?)),
+            (Ok(_), OutputKind::Directory) => read_directory(out),
             (Ok(_), OutputKind::Ext4) => Ok(Listing::read_ext4(out)?),
             (Ok(_), OutputKind::Tar) => Ok(Listing::read_tar(&fs::read(out)?)?),
         }
@@ -175,15 +176,21 @@ impl Subject for CommandSubject {
     }
 }
 
-/// Leaves out the labels that a kernel with SELinux gives to every file.
-fn without_labels(mut listing: Listing) -> Listing {
+/// Lists a directory that a command wrote.
+fn read_directory(out: &Path) -> Result<Listing, OutputError> {
+    // The owner may be kept out of their own files; root is not.
+    let is_root = rustix::process::geteuid().is_root();
+    let closed = if is_root { BTreeMap::new() } else { private::open_all(out)? };
+    let mut listing = Listing::read_directory(out)?;
+    for (path, mode) in closed {
+        listing.get_mut(&path).into_iter().for_each(|node| node.mode = mode);
+    }
+    // A kernel with SELinux labels every file, whatever the command does.
     let paths: Vec<Vec<u8>> = listing.iter().map(|(path, _)| path.to_vec()).collect();
     for path in paths {
-        if let Some(node) = listing.get_mut(&path) {
-            node.xattrs.remove(&b"security.selinux"[..]);
-        }
+        listing.get_mut(&path).into_iter().for_each(|node| _ = node.xattrs.remove(&b"security.selinux"[..]));
     }
-    listing
+    Ok(listing)
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

@@ -1,5 +1,6 @@
 //! The directory of one run.
 
+use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -32,14 +33,30 @@ impl Drop for Private {
     }
 }
 
-/// Lets the owner into every directory.
-fn open_all(directory: &Path) -> io::Result<()> {
-    let mode = fs::symlink_metadata(directory)?.mode() & 0o7777;
-    fs::set_permissions(directory, Permissions::from_mode(mode | 0o700))?;
-    for entry in fs::read_dir(directory)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_all(&entry.path())?;
+/// Lets the owner into every directory and read every file; returns the modes before by the paths of a listing.
+pub(super) fn open_all(root: &Path) -> io::Result<BTreeMap<Vec<u8>, u16>> {
+    let mut closed = BTreeMap::new();
+    open(root, b"", &mut closed)?;
+    Ok(closed)
+}
+
+fn open(here: &Path, path: &[u8], closed: &mut BTreeMap<Vec<u8>, u16>) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(here)?;
+    let needed = match metadata.file_type() {
+        kind if kind.is_dir() => 0o700,
+        kind if kind.is_file() => 0o400,
+        _ => return Ok(()),
+    };
+    let mode = metadata.mode() & 0o7777;
+    if mode & needed != needed {
+        fs::set_permissions(here, Permissions::from_mode(mode | needed))?;
+        let path = if path.is_empty() { b"/" } else { path };
+        closed.insert(path.to_vec(), u16::try_from(mode).map_err(io::Error::other)?);
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(here)? {
+            let name = entry?.file_name();
+            open(&here.join(&name), &[path, b"/", name.as_encoded_bytes()].concat(), closed)?;
         }
     }
     Ok(())
@@ -62,15 +79,20 @@ mod tests {
     }
 
     #[test]
-    fn closed_directories_are_opened_for_their_owner() {
+    fn what_is_closed_is_opened_and_remembered() {
         let private = Private::new().unwrap();
-        let closed = private.path("closed");
-        fs::create_dir_all(closed.join("inner")).unwrap();
-        for path in [closed.join("inner"), closed.clone()] {
-            fs::set_permissions(path, Permissions::from_mode(0o0)).unwrap();
+        let root = private.path("root");
+        fs::create_dir_all(root.join("closed/inner")).unwrap();
+        fs::write(root.join("closed/file"), "").unwrap();
+        std::os::unix::fs::symlink("nowhere", root.join("link")).unwrap();
+        for (path, mode) in [("closed/inner", 0o1000), ("closed/file", 0o200), ("closed", 0o055)] {
+            fs::set_permissions(root.join(path), Permissions::from_mode(mode)).unwrap();
         }
-        open_all(&private.path("")).unwrap();
-        assert_eq!(fs::metadata(&closed).unwrap().mode() & 0o777, 0o700);
-        assert_eq!(fs::metadata(closed.join("inner")).unwrap().mode() & 0o777, 0o700);
+        let closed = open_all(&root).unwrap();
+        let expected = [(&b"/closed"[..], 0o055), (b"/closed/file", 0o200), (b"/closed/inner", 0o1000)];
+        assert_eq!(closed, expected.map(|(path, mode)| (path.to_vec(), mode)).into());
+        assert_eq!(fs::metadata(root.join("closed/inner")).unwrap().mode() & 0o7777, 0o1700);
+        assert_eq!(fs::metadata(root.join("closed/file")).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(open_all(&root).unwrap(), BTreeMap::new());
     }
 }

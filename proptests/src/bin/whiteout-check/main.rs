@@ -73,7 +73,7 @@ fn run(args: &Args, stop: Arc<AtomicBool>, out: &mut impl Write, errors: &mut im
     }
     if !rustix::process::geteuid().is_root() && args.compare.is_none() {
         writeln!(errors, "note: the command runs as an ordinary user, who cannot give files away or make devices")?;
-        writeln!(errors, "hint: --compare type,mode,mtime,content,target,xattrs,links")?;
+        writeln!(errors, "hint: --compare type,mode,mtime,content,target,links")?;
     }
     let mut subject = Watched::new(command.clone().stop(stop));
     if let Err(no_answer) = findings::smoke(&mut subject) {

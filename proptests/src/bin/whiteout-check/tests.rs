@@ -149,6 +149,15 @@ fn the_same_seed_gives_the_same_report() {
 }
 
 #[test]
+#[ignore = "needs umoci and root"]
+fn umoci_breaks_no_law_but_by_times() {
+    let fields = "type,mode,uid,gid,content,target,device,xattrs,links";
+    let arguments = ["--compare", fields, "--command", "umoci raw unpack --image {layout}:{tag} {out}"];
+    let (end, out, _) = run_in_temporary(&arguments);
+    assert_eq!(end, End::AllHold, "{out}");
+}
+
+#[test]
 fn all_laws_are_listed_with_their_sentences() {
     let (end, out, _) = run_in_temporary(&["--list-laws"]);
     assert_eq!(end, End::AllHold);

@@ -20,6 +20,8 @@ pub mod time;
 pub mod work;
 
 // The line.
+pub mod cache;
+pub mod registry;
 pub mod source;
 pub mod layer;
 pub mod tree;

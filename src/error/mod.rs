@@ -5,12 +5,14 @@
 
 mod image;
 mod machine;
+mod registry;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use image::{EntryPlace, ImageProblem, LayerPlace, Place};
 pub use machine::{OutputProblem, ToolProblem};
+pub use registry::{Asked, CacheProblem, CredentialProblem, RegistryProblem};
 
 use crate::cancel::Signal;
 use crate::limits::Limit;
@@ -62,6 +64,35 @@ pub enum ErrorKind {
         bytes: u64,
         /// The bytes that it can have.
         max: u64,
+    },
+    /// A registry, or the way to it: trying again may help.
+    #[error("{host}: {asked} {problem}")]
+    Registry {
+        /// The registry, as `HOST[:PORT]`.
+        host: String,
+        /// What it was asked for.
+        asked: Asked,
+        /// What it did.
+        problem: RegistryProblem,
+    },
+    /// The credentials for a registry.
+    #[error("{host}: {problem}")]
+    Credentials {
+        /// The registry, as `HOST[:PORT]`.
+        host: String,
+        /// What is wrong.
+        problem: CredentialProblem,
+    },
+    /// The cache.
+    #[error("cache: {what} {problem}")]
+    Cache {
+        /// The file, or the reference, escaped.
+        what: String,
+        /// What is wrong with it.
+        problem: CacheProblem,
+        /// The system's answer, where it has one.
+        #[source]
+        source: Option<std::io::Error>,
     },
     /// What one engine cannot write, the other cannot either.
     #[error("neither engine can write this image: e2fsprogs: {e2fsprogs}; direct: {direct}")]
@@ -176,6 +207,10 @@ impl fmt::Display for Found {
 pub enum Fault {
     /// The command line: 2.
     Usage,
+    /// A registry or the network: 3.
+    Registry,
+    /// The credentials for a registry: 4.
+    Credentials,
     /// The image: 5.
     Image,
     /// This machine: a tool, a disk, a permission, a path: 6.
@@ -196,6 +231,8 @@ impl Fault {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Usage => 2,
+            Self::Registry => 3,
+            Self::Credentials => 4,
             Self::Image => 5,
             Self::Machine => 6,
             Self::Limit => 7,
@@ -225,6 +262,9 @@ impl Error {
                 (fault, _) => fault,
             },
             ErrorKind::Output { problem, .. } => problem.fault(),
+            ErrorKind::Registry { .. } => Fault::Registry,
+            ErrorKind::Credentials { .. } => Fault::Credentials,
+            ErrorKind::Cache { problem, .. } => problem.fault(),
             ErrorKind::Tool { .. } | ErrorKind::Io { .. } | ErrorKind::NoSpace { .. } => Fault::Machine,
             ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } | ErrorKind::NotAFilesystem { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
@@ -242,6 +282,12 @@ impl Error {
     #[must_use]
     pub fn tool(tool: &'static str, problem: ToolProblem) -> Self {
         ErrorKind::Tool { tool, problem, source: None }.into()
+    }
+
+    /// Returns an error about a file of the cache.
+    #[must_use]
+    pub fn cache(path: &Path, problem: CacheProblem) -> Self {
+        ErrorKind::Cache { what: ShownPath(path).to_string(), problem, source: None }.into()
     }
 
     /// Returns an error about the place for the result.

@@ -1,0 +1,130 @@
+//! What can go wrong between planish, a registry, the credentials for it, and the cache.
+
+use std::fmt;
+
+use super::Fault;
+use crate::digest::Digest;
+
+/// What was asked of a registry: the subject of the sentence that a [`RegistryProblem`] ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// Whether it is there, and how it wants to be asked.
+    Host,
+    /// A token.
+    Token,
+    /// The manifest or index that a tag means.
+    Tag(String),
+    /// A manifest or an index by digest.
+    Manifest(Digest),
+    /// A config or a layer.
+    Blob(Digest),
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("the registry"),
+            Self::Token => f.write_str("the token"),
+            Self::Tag(tag) => write!(f, "tag {tag}"),
+            Self::Manifest(digest) => write!(f, "manifest {digest}"),
+            Self::Blob(digest) => write!(f, "blob {digest}"),
+        }
+    }
+}
+
+/// What a registry, or the way to it, did: the predicate.
+///
+/// Strings in here are escaped already, cut, and free of secrets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each text says what the variant means")]
+pub enum RegistryProblem {
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    #[error("cannot be trusted: {0}")]
+    Untrusted(String),
+    #[error("cannot be asked by HTTPS: this machine has no CA certificates")]
+    NoCertificates,
+    #[error("was answered with status {status} ({url}){said}")]
+    Status { status: u16, url: String, said: String },
+    #[error("does not exist there{0}")]
+    Missing(String),
+    #[error("was refused for too many requests, the registry wants {wait} s of patience")]
+    RateLimited { wait: u64 },
+    #[error("broke off after {got} of {wanted} bytes: {why}")]
+    BrokenOff { got: u64, wanted: u64, why: String },
+    #[error("broke off: {0}")]
+    Interrupted(String),
+    #[error("stalled: no byte for {seconds} s, after {got} bytes")]
+    Stalled { seconds: u64, got: u64 },
+    #[error("came too slowly: {bytes} bytes in {seconds} s")]
+    TooSlow { bytes: u64, seconds: u64 },
+    #[error("has {promised} bytes by its descriptor, the registry sent {sent}")]
+    Short { promised: u64, sent: u64 },
+    #[error("has {promised} bytes by its descriptor, the registry sent more")]
+    Long { promised: u64 },
+    #[error("has digest {0} as the registry sent it")]
+    Digest(Digest),
+    #[error("was redirected more than {0} times")]
+    Redirects(usize),
+    #[error("was redirected to {0}, where planish does not go")]
+    Redirected(String),
+    #[error("came in an encoding that was not asked for: {0}")]
+    Encoding(String),
+    #[error("is not what a registry answers: {0}")]
+    Malformed(String),
+    #[error("would have to be asked of {0}, where planish sends no password")]
+    Realm(String),
+}
+
+/// What is wrong with the credentials for a registry. No secret is in here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each text says what the variant means")]
+pub enum CredentialProblem {
+    #[error("the registry refuses the login ({source_name})")]
+    Refused { source_name: String },
+    #[error("the registry wants a login, and there are no credentials for it")]
+    Wanted,
+    #[error("the credential helper {helper} {problem}")]
+    Helper { helper: String, problem: String },
+    #[error("{path} {problem}")]
+    File { path: String, problem: String },
+}
+
+/// What is wrong with the cache.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each text says what the variant means")]
+pub enum CacheProblem {
+    #[error("is not a regular file")]
+    NotRegular,
+    #[error("is not a directory")]
+    NotDirectory,
+    #[error("cannot be written")]
+    NotWritable,
+    #[error("belongs to another user, and a cache is written by its owner alone")]
+    Owner,
+    #[error("may be written by others, and that cannot be changed")]
+    Mode,
+    #[error("holds {actual} of the blob's {promised} bytes")]
+    Damaged { promised: u64, actual: u64 },
+    #[error("holds bytes of digest {0}")]
+    DamagedDigest(Digest),
+    #[error("is not there, and nothing may be fetched")]
+    Missing,
+    #[error("is not known to the cache, and nothing may be fetched")]
+    UnknownReference,
+    #[error("is no index of an OCI layout: {0}")]
+    Index(String),
+}
+
+impl CacheProblem {
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            // The bytes on this disk are wrong, and stay so until someone fetches them again.
+            Self::Damaged { .. } | Self::DamagedDigest(_) => Fault::Image,
+            _ => Fault::Machine,
+        }
+    }
+}

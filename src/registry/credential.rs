@@ -1,0 +1,1 @@
+//! Where the credentials for a registry are found.

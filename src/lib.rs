@@ -35,7 +35,9 @@ pub mod publish;
 pub mod report;
 
 // The whole line, for each of the jobs.
+pub mod fetch;
 pub mod flatten;
+pub mod pull;
 pub mod foresee;
 pub mod build;
 pub mod prove;

@@ -24,6 +24,8 @@ pub enum Stage {
     Fsck,
     /// Syncing and renaming.
     Publish,
+    /// Hashing the blobs of the cache. Counts bytes.
+    Cache,
 }
 
 impl Stage {
@@ -41,6 +43,7 @@ impl Stage {
             Self::Verify => "verifying",
             Self::Fsck => "e2fsck",
             Self::Publish => "publishing",
+            Self::Cache => "hashing blobs",
         }
     }
 }

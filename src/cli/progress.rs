@@ -47,7 +47,7 @@ impl Bar {
 impl Progress for Bar {
     fn begin(&self, stage: Stage, total: Option<u64>) {
         let (bar, template) = match (total, stage) {
-            (Some(total), Stage::Layers) => {
+            (Some(total), Stage::Layers | Stage::Cache) => {
                 (ProgressBar::new(total), "{msg:18} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {elapsed}")
             }
             (Some(total), _) => {

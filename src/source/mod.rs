@@ -10,11 +10,9 @@ mod config;
 mod created;
 mod docker;
 mod document;
-mod json;
 mod layout;
 mod name;
 mod platform;
-mod shown;
 mod spool;
 mod store;
 

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
 use super::document::Descriptor;
-use super::shown::cut;
 use super::spool;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, Place, Result};
 use crate::limits::{Limit, Limits};
 use crate::read_at::{FileSlice, ReadAt};
+use crate::shown::cut;
 
 /// The files of an image.
 #[derive(Debug)]

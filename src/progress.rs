@@ -30,6 +30,8 @@ pub enum Stage {
     Fsck,
     /// Syncing and renaming.
     Publish,
+    /// Hashing the blobs of the cache. Counts bytes.
+    Cache,
 }
 
 impl Stage {
@@ -48,6 +50,7 @@ impl Stage {
             Self::Verify => "verifying",
             Self::Fsck => "e2fsck",
             Self::Publish => "publishing",
+            Self::Cache => "hashing blobs",
         }
     }
 }

@@ -105,6 +105,10 @@ pub enum CacheProblem {
     NotDirectory,
     #[error("cannot be written")]
     NotWritable,
+    #[error("has no room left after {written} bytes of a file")]
+    NoSpace { written: u64 },
+    #[error("is locked by {}", holder(.0))]
+    Locked(Option<u32>),
     #[error("belongs to another user, and a cache is written by its owner alone")]
     Owner,
     #[error("may be written by others, and that cannot be changed")]
@@ -119,6 +123,10 @@ pub enum CacheProblem {
     UnknownReference,
     #[error("is no index of an OCI layout: {0}")]
     Index(String),
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
 
 impl CacheProblem {

@@ -3,13 +3,13 @@
 use oci_spec::distribution::Reference;
 use serde::Deserialize;
 
-use super::json;
 use super::platform::Platform;
-use super::shown::{cut, listed, shown};
 use super::store::Store;
 use super::{Image, LayerBlob, LayerData, OpenOptions, config};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ImageProblem, LayerPlace, Place, Result};
+use crate::json;
+use crate::shown::{cut, listed, shown};
 
 /// One image of a `manifest.json`: its files are named by their paths in the archive.
 #[derive(Deserialize)]

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::json;
 use super::platform::Platform;
-use super::shown::shown;
 use crate::digest::Digest;
 use crate::error::{Error, ImageProblem, Place, Result};
+use crate::json;
+use crate::shown::shown;
 
 /// The annotation that names an image in an `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";

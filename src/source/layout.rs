@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::document::{self, Descriptor, Document, Manifest};
 use super::platform::Platform;
 use super::registry::Remote;
-use super::shown::{listed, shown};
 use super::store::Store;
 use super::{Image, LayerBlob, OpenOptions, config};
 use crate::cache::Entry;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::Limit;
+use crate::shown::{listed, shown};
 
 /// Opens the image of a layout that `wanted` names, by tag or digest; `name` is what messages call the layout.
 pub(super) fn open(store: &Store, name: &str, wanted: Option<&str>, options: &OpenOptions<'_>) -> Result<Image> {

@@ -68,7 +68,7 @@ pub(super) fn open(reference: &Reference, name: &str, options: &OpenOptions<'_>)
     let (bytes, digest) = match reference.digest() {
         Some(text) => {
             let digest: Digest = text.parse().map_err(|_| {
-                Error::image(place.clone(), ImageProblem::DigestSyntax(super::shown::shown(text)))
+                Error::image(place.clone(), ImageProblem::DigestSyntax(crate::shown::shown(text)))
             })?;
             (remote.document(&digest, None, &Place::Manifest(digest.clone()), options)?, digest)
         }
@@ -86,7 +86,7 @@ impl Remote {
     fn tag(&self, tag: &str, options: &OpenOptions<'_>) -> Result<(Vec<u8>, Digest)> {
         if self.pull == Pull::Never {
             let unknown = || -> Error {
-                let what = super::shown::shown(&self.name);
+                let what = crate::shown::shown(&self.name);
                 ErrorKind::Cache { what, problem: CacheProblem::UnknownReference, source: None }.into()
             };
             let Entry { digest, size, .. } = self.cache.recall(&self.name)?.ok_or_else(unknown)?;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use super::archive::Archive;
 use super::document::Descriptor;
 use super::registry::Remote;
-use super::shown::cut;
 use super::supply::LayerData;
 use super::{OpenOptions, spool};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::{Limit, Limits};
 use crate::read_at::{FileSlice, ReadAt};
+use crate::shown::cut;
 
 /// The files of an image.
 #[derive(Debug)]

@@ -34,7 +34,7 @@ impl Bars {
 impl Progress for Bars {
     fn begin(&self, stage: Stage, total: Option<u64>) {
         let (bar, template) = match (total, stage) {
-            (Some(total), Stage::Layers | Stage::Fetch) => {
+            (Some(total), Stage::Layers | Stage::Fetch | Stage::Cache) => {
                 (ProgressBar::new(total), "{msg:18} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {elapsed}")
             }
             (Some(total), _) => {

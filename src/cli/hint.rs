@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use planish::error::{ImageProblem, OutputProblem, ToolProblem};
+use planish::error::{CacheProblem, ImageProblem, OutputProblem, ToolProblem};
 use planish::limits::Limit;
 use planish::source::NameError;
 use planish::{Error, ErrorKind};
@@ -30,6 +30,7 @@ pub fn of(error: &Error) -> Option<String> {
             "this should not happen: please report it with the image".into()
         }
         ErrorKind::Image { problem, .. } => return of_image(problem),
+        ErrorKind::Cache { problem, .. } => return of_cache(problem),
         _ => return None,
     })
 }
@@ -44,6 +45,22 @@ pub fn of_name(error: &NameError) -> Option<String> {
         NameError::Transport(_) | NameError::Unknown(_) => {
             "a source is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF] or -".into()
         }
+        _ => return None,
+    })
+}
+
+fn of_cache(problem: &CacheProblem) -> Option<String> {
+    Some(match problem {
+        CacheProblem::NotWritable | CacheProblem::NotDirectory | CacheProblem::Owner | CacheProblem::Mode => {
+            "choose another directory with --cache-dir, or do without with --no-cache".into()
+        }
+        CacheProblem::NoSpace { .. } => {
+            "planish cache prune makes room; --cache-dir takes another disk, --no-cache does without".into()
+        }
+        CacheProblem::Damaged { .. } | CacheProblem::DamagedDigest(_) => "without --offline it is fetched again".into(),
+        CacheProblem::Missing | CacheProblem::UnknownReference => "drop --offline to fetch it".into(),
+        CacheProblem::Index(_) => "the next build without --offline writes a new one".into(),
+        CacheProblem::NotRegular => "remove it if it is yours".into(),
         _ => return None,
     })
 }

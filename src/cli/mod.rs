@@ -1,6 +1,8 @@
 //! The command line: the only part that prints, and that reads the environment.
 
+mod age;
 mod build;
+mod cache;
 mod exit;
 mod hint;
 mod limits;
@@ -22,7 +24,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 const EXIT_CODES: &str = "Exit codes:
   0  done
   2  usage: the command line, or an output that must not be replaced
-  5  the image is invalid or refused, and will be again (also --strict)
+  5  the image, or a blob of the cache, is invalid or refused, and will be again (also --strict)
   6  this machine: a tool, a disk, a permission, a path
   7  a limit, named in the message
   8  the proof found a difference between filesystem and image
@@ -42,6 +44,7 @@ enum Command {
     Build(build::BuildArguments),
     Plan(plan::PlanArguments),
     Verify(verify::VerifyArguments),
+    Cache(cache::CacheCommand),
 }
 
 /// Runs the program and returns its exit code.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Cache(arguments) => cache::run(&arguments),
     };
     exit::code(result)
 }

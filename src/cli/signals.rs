@@ -1,12 +1,21 @@
 //! Turns the signals that end a program into a request to stop, so that it can clean up first.
 
-use planish::{Cancel, Signal};
+use planish::{Cancel, Error, Signal};
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::Failure;
+
+/// Begins to listen, and returns what a signal raises.
+pub fn cancel() -> Result<Cancel, Failure> {
+    let cancel = Cancel::default();
+    listen(cancel.clone()).map_err(Error::io("listen to", "signals"))?;
+    Ok(cancel)
+}
 
 /// Starts to listen on a thread of its own.
 ///
 /// A SIGHUP that the caller ignores (`nohup`) stays ignored.
-pub fn listen(cancel: Cancel) -> std::io::Result<()> {
+fn listen(cancel: Cancel) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let guard = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;

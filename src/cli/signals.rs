@@ -12,6 +12,9 @@ pub fn cancel() -> Result<Cancel, Failure> {
     Ok(cancel)
 }
 
+/// Sent for a write beyond the largest file that a process may make; the same on all of Linux's architectures but MIPS.
+const SIGXFSZ: i32 = 25;
+
 /// Starts to listen on a thread of its own.
 ///
 /// A SIGHUP that the caller ignores (`nohup`) stays ignored.
@@ -20,6 +23,8 @@ fn listen(cancel: Cancel) -> std::io::Result<()> {
     let guard = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // With a handler, a write beyond RLIMIT_FSIZE fails instead of ending the program; the handler has nothing to do.
+    signal(SignalKind::from_raw(SIGXFSZ))?;
     let mut hangup = if ignored(Signal::Hangup) { None } else { Some(signal(SignalKind::hangup())?) };
     drop(guard);
     std::thread::spawn(move || {

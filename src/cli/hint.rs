@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use planish::error::{ImageProblem, OutputProblem, ToolProblem};
+use planish::error::{CredentialProblem, ImageProblem, OutputProblem, RegistryProblem, ToolProblem};
 use planish::limits::Limit;
 use planish::source::NameError;
 use planish::{Error, ErrorKind};
@@ -30,6 +30,13 @@ pub fn of(error: &Error) -> Option<String> {
             "this should not happen: please report it with the image".into()
         }
         ErrorKind::Image { problem, .. } => return of_image(problem),
+        ErrorKind::Registry { problem: RegistryProblem::NoCertificates, .. } => {
+            "install ca-certificates, or set SSL_CERT_FILE or --ca-file".into()
+        }
+        ErrorKind::Registry { problem: RegistryProblem::Untrusted(_), .. } => {
+            "--ca-file trusts the CA of a private registry; --plain-http is for one without TLS".into()
+        }
+        ErrorKind::Credentials { problem, .. } => return Some(of_credentials(problem).into()),
         _ => return None,
     })
 }
@@ -46,6 +53,15 @@ pub fn of_name(error: &NameError) -> Option<String> {
         }
         _ => return None,
     })
+}
+
+fn of_credentials(problem: &CredentialProblem) -> &'static str {
+    match problem {
+        CredentialProblem::Helper { .. } | CredentialProblem::File { .. } => {
+            "--no-creds asks without credentials, --authfile takes them from one file"
+        }
+        _ => "podman login or docker login stores credentials, --creds USER --password-stdin gives them",
+    }
 }
 
 fn of_image(problem: &ImageProblem) -> Option<String> {

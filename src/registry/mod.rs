@@ -1,3 +1,7 @@
 //! A registry, asked by HTTP: bounded, retried, resumed, and never trusted.
 
 pub mod credential;
+pub mod proxy;
+pub mod tls;
+
+mod bounded;

@@ -4,6 +4,8 @@ mod build;
 mod exit;
 mod hint;
 mod limits;
+#[allow(dead_code, reason = "the commands that reach a registry flatten it")]
+mod login;
 mod plan;
 mod progress;
 mod read;

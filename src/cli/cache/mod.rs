@@ -7,9 +7,8 @@ mod verify;
 
 use clap::Subcommand;
 
-pub use self::place::CacheArguments;
-#[allow(unused_imports, reason = "the commands that read registries call it")]
-pub use self::place::directory;
+#[allow(unused_imports, reason = "for the commands that read registries")]
+pub use self::place::{CacheArguments, directory};
 use super::exit::Failure;
 
 /// Shows, checks and empties the cache of what came from registries

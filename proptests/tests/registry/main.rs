@@ -10,6 +10,7 @@ mod support;
 
 mod cache;
 mod cache_directory;
+mod catalogue;
 mod day;
 mod digest;
 mod documents;

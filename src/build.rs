@@ -17,7 +17,7 @@ use crate::program::Tools;
 use crate::progress::{Progress, Stage};
 use crate::publish::Output;
 use crate::report::{EngineReport, FilesystemReport, NoteReport, Report, Verified};
-use crate::source::{self, OpenOptions, SourceName};
+use crate::source::SourceName;
 use crate::verify;
 use crate::work::{Unfinished, WorkDir};
 
@@ -56,15 +56,15 @@ pub fn build(
     cancel: &Cancel,
 ) -> Result<Report> {
     let mut clocked = Clocked::new(progress);
-    let output = Output::check(output, options.force, &Vec::from_iter(name.path()))?;
+    let cache = options.read.remote.as_ref().and_then(|remote| remote.cache.as_deref());
+    let output = Output::check(output, options.force, &Vec::from_iter(name.path().into_iter().chain(cache)))?;
     let tools = Tools::find(&options.search_path, cancel)?;
     let work = WorkDir::create(options.work_dir.as_deref().unwrap_or(output.directory()))?;
     let unfinished = Unfinished::beside(output.path())?;
     work.adopt(unfinished.path())?;
 
     let image = clocked.run(Stage::Open, None, || {
-        let platform = options.read.platform.clone();
-        source::open(name, &OpenOptions { platform, limits: &options.read.limits, work_dir: work.path(), cancel })
+        options.read.open(name, work.path(), progress, cancel)
     })?;
     let Flattened { tree, layers, mut notes } = clocked.run(Stage::Layers, Some(image.blob_bytes()), || {
         flatten(&image, work.path(), &options.read, progress, cancel)

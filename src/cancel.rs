@@ -43,12 +43,22 @@ impl fmt::Display for Signal {
 
 /// A flag that any thread may raise and every long loop looks at.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicU8>);
+pub struct Cancel {
+    own: Arc<AtomicU8>,
+    /// Raised, it counts here as well.
+    whole: Option<Arc<AtomicU8>>,
+}
 
 impl Cancel {
     /// Asks every stage to stop.
     pub fn raise(&self, signal: Signal) {
-        self.0.store(signal.number(), Ordering::Relaxed);
+        self.own.store(signal.number(), Ordering::Relaxed);
+    }
+
+    /// Returns a flag for a part of the work: raised, it stops that part alone; raising this one stops both.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        Self { own: Arc::default(), whole: Some(Arc::clone(&self.own)) }
     }
 
     /// Returns an error once a stop was asked for; cheap enough for every block of data.
@@ -57,10 +67,28 @@ impl Cancel {
     ///
     /// [`ErrorKind::Cancelled`].
     pub fn check(&self) -> Result<()> {
-        let raised = self.0.load(Ordering::Relaxed);
+        let own = self.own.load(Ordering::Relaxed);
+        let whole = self.whole.as_ref().map_or(0, |whole| whole.load(Ordering::Relaxed));
+        let raised = if whole == 0 { own } else { whole };
         [Signal::Hangup, Signal::Interrupt, Signal::Terminate]
             .into_iter()
             .find(|signal| signal.number() == raised)
             .map_or(Ok(()), |signal| Err(ErrorKind::Cancelled(signal).into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_stops_alone_and_with_the_whole() {
+        let whole = Cancel::default();
+        let part = whole.part();
+        part.raise(Signal::Terminate);
+        assert!(whole.check().is_ok() && part.check().is_err());
+        let part = whole.part();
+        whole.raise(Signal::Interrupt);
+        assert_eq!(part.check().unwrap_err().to_string(), "stopped by SIGINT");
     }
 }

@@ -24,7 +24,12 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    fn name(self) -> &'static str {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
+
+    /// Returns the name as the OCI spells it: a directory below `blobs`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Sha256 => "sha256",
             Self::Sha512 => "sha512",
@@ -82,8 +87,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, DigestSyntax> {
         let (name, hex) = text.split_once(':').ok_or(DigestSyntax)?;
-        let algorithm =
-            [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|a| a.name() == name).ok_or(DigestSyntax)?;
+        let algorithm = Algorithm::ALL.into_iter().find(|a| a.name() == name).ok_or(DigestSyntax)?;
         let lower_hex = hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if hex.len() != algorithm.digits() || !lower_hex {
             return Err(DigestSyntax);

@@ -12,7 +12,7 @@ use crate::plan::geometry::BLOCK_SIZE;
 use crate::plan::{Census, Plan, PlanOptions};
 use crate::progress::{Progress, Stage};
 use crate::report::{EngineReport, NoteReport};
-use crate::source::{self, OpenOptions, SourceName};
+use crate::source::SourceName;
 use crate::work::WorkDir;
 
 /// What the caller may choose about a plan.
@@ -72,15 +72,14 @@ pub fn foresee(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Foreseen> {
-    let ReadOptions { platform, limits, .. } = &options.read;
     let work = WorkDir::create(&options.work_dir)?;
     progress.begin(Stage::Open, None);
-    let image = source::open(name, &OpenOptions { platform: platform.clone(), limits, work_dir: work.path(), cancel })?;
+    let image = options.read.open(name, work.path(), progress, cancel)?;
     progress.begin(Stage::Layers, Some(image.blob_bytes()));
     let Flattened { tree, notes, .. } = flatten(&image, work.path(), &options.read, progress, cancel)?;
     progress.begin(Stage::Plan, None);
     let created = image.created.map(|time| time.seconds);
-    let plan = Plan::new(&tree, &image.config_digest, created, &options.plan, limits)?;
+    let plan = Plan::new(&tree, &image.config_digest, created, &options.plan, &options.read.limits)?;
     let Plan { geometry, census, identity, .. } = &plan;
     let used = census.blocks + geometry.metadata_blocks + geometry.journal_blocks;
     Ok(Foreseen {

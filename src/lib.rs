@@ -9,12 +9,14 @@ pub mod compression;
 pub mod digest;
 pub mod error;
 pub mod ext4;
+mod json;
 pub mod limits;
 pub mod note;
 pub mod path;
 pub mod program;
 pub mod progress;
 pub mod read_at;
+mod shown;
 pub mod tar;
 pub mod time;
 pub mod work;
@@ -35,7 +37,9 @@ pub mod publish;
 pub mod report;
 
 // The whole line, for each of the jobs.
+pub mod fetch;
 pub mod flatten;
+pub mod pull;
 pub mod foresee;
 pub mod build;
 pub mod prove;

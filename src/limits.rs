@@ -27,6 +27,10 @@ pub struct Limits {
     pub extension_bytes: u64,
     /// Base-two logarithm of the largest zstd window.
     pub zstd_window_log: u32,
+    /// Bytes of a token, and of what a registry says to an error.
+    pub token_bytes: u64,
+    /// Redirects of one request.
+    pub redirects: u64,
 }
 
 impl Default for Limits {
@@ -42,6 +46,8 @@ impl Default for Limits {
             directory_entries_direct: 1_000_000,
             extension_bytes: 1 << 20,
             zstd_window_log: 27,
+            token_bytes: 64 << 10,
+            redirects: 10,
         }
     }
 }
@@ -67,11 +73,15 @@ pub enum Limit {
     ExtensionBytes,
     /// [`Limits::zstd_window_log`].
     ZstdWindow,
+    /// [`Limits::token_bytes`].
+    TokenBytes,
+    /// [`Limits::redirects`].
+    Redirects,
 }
 
 impl Limit {
     /// Every limit, for documentation and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::ManifestBytes,
         Self::IndexDepth,
         Self::Layers,
@@ -81,6 +91,8 @@ impl Limit {
         Self::DirectoryEntries,
         Self::ExtensionBytes,
         Self::ZstdWindow,
+        Self::TokenBytes,
+        Self::Redirects,
     ];
 
     /// Returns the command-line flag that sets the limit, without its dashes.
@@ -96,6 +108,8 @@ impl Limit {
             Self::DirectoryEntries => "max-directory-entries",
             Self::ExtensionBytes => "max-extension-bytes",
             Self::ZstdWindow => "max-zstd-window-log",
+            Self::TokenBytes => "max-token-bytes",
+            Self::Redirects => "max-redirects",
         }
     }
 }
@@ -112,6 +126,8 @@ impl fmt::Display for Limit {
             Self::DirectoryEntries => "names in one directory",
             Self::ExtensionBytes => "bytes of extension headers",
             Self::ZstdWindow => "as the logarithm of its zstd window",
+            Self::TokenBytes => "bytes",
+            Self::Redirects => "redirects",
         })
     }
 }

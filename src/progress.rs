@@ -1,11 +1,17 @@
 //! What a run tells its observer while it works.
 
+use std::time::Duration;
+
+use crate::digest::Digest;
+
 /// The stages of a build, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// Finding the image: manifest and config; reading an archive.
     Open,
+    /// Fetching layers into the cache, and hashing them. Counts compressed bytes.
+    Fetch,
     /// Decompressing and checking layers, and applying them to the tree. Counts compressed bytes.
     Layers,
     /// Computing the size.
@@ -24,6 +30,8 @@ pub enum Stage {
     Fsck,
     /// Syncing and renaming.
     Publish,
+    /// Hashing the blobs of the cache. Counts bytes.
+    Cache,
 }
 
 impl Stage {
@@ -32,6 +40,7 @@ impl Stage {
     pub fn text(self) -> &'static str {
         match self {
             Self::Open => "opening the image",
+            Self::Fetch => "fetching layers",
             Self::Layers => "reading layers",
             Self::Plan => "planning",
             Self::Stage => "staging",
@@ -41,8 +50,69 @@ impl Stage {
             Self::Verify => "verifying",
             Self::Fsck => "e2fsck",
             Self::Publish => "publishing",
+            Self::Cache => "hashing blobs",
         }
     }
+}
+
+/// What happens between here and a registry, beside stages.
+#[derive(Debug, Clone, Copy)]
+pub enum News<'a> {
+    /// A blob is complete in the cache.
+    Cached {
+        /// The blob.
+        digest: &'a Digest,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// A blob begins to be fetched.
+    Fetching {
+        /// The blob.
+        digest: &'a Digest,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// So many bytes of a blob are there; fewer than before after a fresh start.
+    Have {
+        /// The blob.
+        digest: &'a Digest,
+        /// The bytes that are there.
+        bytes: u64,
+    },
+    /// A blob is complete.
+    Fetched {
+        /// The blob.
+        digest: &'a Digest,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// A request failed and is made again.
+    Again {
+        /// The failure, as an error would say it.
+        why: &'a str,
+        /// The pause before the next try.
+        wait: Duration,
+        /// How many tries have failed.
+        failed: u32,
+        /// How many there are at most.
+        tries: u32,
+    },
+    /// Another process fetches the blob.
+    Waiting {
+        /// The blob.
+        digest: &'a Digest,
+        /// That process, where it is known.
+        pid: Option<u32>,
+    },
+    /// Which credentials are used; never what they hold.
+    Credentials {
+        /// The registry.
+        host: &'a str,
+        /// Where they were found.
+        source: &'a str,
+    },
+    /// Something that a person should know.
+    Warning(&'a str),
 }
 
 /// An observer of a run; called from several threads.
@@ -53,6 +123,8 @@ pub trait Progress: Sync {
     fn advance(&self, amount: u64);
     /// The current stage is done.
     fn end(&self);
+    /// Something happened beside it.
+    fn tell(&self, _: &News<'_>) {}
 }
 
 /// An observer that looks away.

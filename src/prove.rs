@@ -14,7 +14,7 @@ use crate::flatten::{ReadOptions, flatten};
 use crate::program::Tools;
 use crate::progress::{Progress, Stage};
 use crate::report::{NoteReport, Verified};
-use crate::source::{self, OpenOptions, SourceName};
+use crate::source::SourceName;
 use crate::verify::{self, Comparison, Mismatch};
 use crate::work::WorkDir;
 
@@ -79,9 +79,7 @@ pub fn prove(
     work.adopt(&path)?;
 
     progress.begin(Stage::Open, None);
-    let platform = options.read.platform.clone();
-    let limits = &options.read.limits;
-    let image = source::open(name, &OpenOptions { platform, limits, work_dir: work.path(), cancel })?;
+    let image = options.read.open(name, work.path(), progress, cancel)?;
     progress.begin(Stage::Layers, Some(image.blob_bytes()));
     let flattened = flatten(&image, work.path(), &options.read, progress, cancel)?;
     progress.begin(Stage::Verify, None);

@@ -194,9 +194,13 @@ fn set_mode(path: &Path, mode: u32) -> Result<()> {
 
 /// Locks what was just made; false when a sweeping run took it for an orphan in between.
 fn lock_alive(file: &File, path: &Path) -> bool {
+    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok() && is_at(file, path)
+}
+
+/// Returns whether an open file is still the one that has the name.
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
     let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
-        && matches!((file.metadata(), path.symlink_metadata()), (Ok(a), Ok(b)) if same(&a, &b))
+    matches!((file.metadata(), path.symlink_metadata()), (Ok(a), Ok(b)) if same(&a, &b))
 }
 
 /// Removes what matches, belongs to this user and is not locked.

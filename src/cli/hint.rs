@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use planish::error::{ImageProblem, OutputProblem, ToolProblem};
+use planish::error::{CacheProblem, CredentialProblem, ImageProblem, OutputProblem, RegistryProblem, ToolProblem};
 use planish::limits::Limit;
 use planish::source::NameError;
 use planish::{Error, ErrorKind};
@@ -25,6 +25,11 @@ pub fn of(error: &Error) -> Option<String> {
         ErrorKind::NoSpace { .. } => "choose another disk with --work-dir or TMPDIR".into(),
         ErrorKind::Output { problem: OutputProblem::Exists, .. } => "--force replaces it".into(),
         ErrorKind::Output { problem: OutputProblem::InsideSource, .. } => "choose an --output elsewhere".into(),
+        ErrorKind::Registry { problem, .. } => return of_registry(problem),
+        ErrorKind::Credentials { problem: CredentialProblem::Wanted, .. } => {
+            "log in with docker login or podman login, or give --creds USER --password-stdin".into()
+        }
+        ErrorKind::Cache { problem, .. } => return of_cache(problem),
         ErrorKind::Strict { .. } => "drop --strict to build with the losses noted".into(),
         ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => {
             "this should not happen: please report it with the image".into()
@@ -40,9 +45,31 @@ pub fn of_name(error: &NameError) -> Option<String> {
         NameError::Bare { suggestion, .. } => {
             format!("did you mean {}?", planish::path::Escaped(suggestion.as_bytes()))
         }
-        NameError::Registry(_) => "skopeo copy docker://REF oci:DIR:TAG makes a layout of it".into(),
         NameError::Transport(_) | NameError::Unknown(_) => {
-            "a source is oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF] or -".into()
+            "a source is docker://REF, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF] or -".into()
+        }
+        _ => return None,
+    })
+}
+
+fn of_registry(problem: &RegistryProblem) -> Option<String> {
+    Some(match problem {
+        RegistryProblem::Untrusted(_) => "if the CA is a private one, give its certificate with --ca-file".into(),
+        RegistryProblem::NoCertificates => "install ca-certificates, or set SSL_CERT_FILE or --ca-file".into(),
+        RegistryProblem::TooSlow { .. } => "lower --min-rate".into(),
+        RegistryProblem::Stalled { .. } => "raise --idle-timeout".into(),
+        _ => return None,
+    })
+}
+
+fn of_cache(problem: &CacheProblem) -> Option<String> {
+    Some(match problem {
+        CacheProblem::Missing | CacheProblem::UnknownReference | CacheProblem::Damaged { .. } | CacheProblem::DamagedDigest(_) => {
+            "without --offline and --pull=never it is fetched".into()
+        }
+        CacheProblem::NotRegular | CacheProblem::NotDirectory => "remove it, or choose another --cache-dir".into(),
+        CacheProblem::NotWritable | CacheProblem::Owner | CacheProblem::Mode => {
+            "choose another --cache-dir, or do without with --no-cache".into()
         }
         _ => return None,
     })

@@ -34,6 +34,12 @@ pub struct LimitArguments {
     #[arg(long, value_name = "N", default_value_t = Limits::default().zstd_window_log,
           value_parser = clap::value_parser!(u32).range(10..=31))]
     max_zstd_window_log: u32,
+    /// Bytes of a token, and of what a registry says to an error
+    #[arg(long, value_name = "BYTES", default_value = "64K", value_parser = super::size::bytes)]
+    max_token_bytes: u64,
+    /// Redirects of one request to a registry
+    #[arg(long, value_name = "N", default_value_t = Limits::default().redirects)]
+    max_redirects: u64,
 }
 
 impl LimitArguments {
@@ -51,6 +57,8 @@ impl LimitArguments {
             directory_entries_direct: self.max_directory_entries.unwrap_or(defaults.directory_entries_direct),
             extension_bytes: self.max_extension_bytes,
             zstd_window_log: self.max_zstd_window_log,
+            token_bytes: self.max_token_bytes,
+            redirects: self.max_redirects,
         }
     }
 }

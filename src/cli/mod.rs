@@ -1,12 +1,16 @@
 //! The command line: the only part that prints, and that reads the environment.
 
 mod build;
+mod cache;
 mod exit;
 mod hint;
 mod limits;
+mod login;
 mod plan;
 mod progress;
+mod pull;
 mod read;
+mod remote;
 mod signals;
 mod size;
 mod summary;
@@ -22,6 +26,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 const EXIT_CODES: &str = "Exit codes:
   0  done
   2  usage: the command line, or an output that must not be replaced
+  3  a registry or the network: trying again may help
+  4  the credentials for a registry
   5  the image is invalid or refused, and will be again (also --strict)
   6  this machine: a tool, a disk, a permission, a path
   7  a limit, named in the message
@@ -42,6 +48,8 @@ enum Command {
     Build(build::BuildArguments),
     Plan(plan::PlanArguments),
     Verify(verify::VerifyArguments),
+    Pull(pull::PullArguments),
+    Cache(cache::CacheCommand),
 }
 
 /// Runs the program and returns its exit code.
@@ -55,6 +63,8 @@ pub fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Plan(arguments) => plan::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Pull(arguments) => pull::run(&arguments),
+        Command::Cache(command) => cache::run(&command),
     };
     exit::code(result)
 }

@@ -10,12 +10,16 @@ use planish::time::Timestamp;
 use planish::{Cancel, ErrorKind};
 
 use super::exit::Failure;
-use super::{environment, limits, progress, signals};
+use super::{environment, limits, progress, remote, signals};
+
+/// How many layers are fetched at a time: more do not make a line faster, and registries count.
+const DOWNLOADS: usize = 4;
 
 /// The image, and how it is read.
 #[derive(Debug, clap::Args)]
 pub struct ReadArguments {
-    /// The image: oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], or - for an archive on stdin
+    /// The image: docker://REF or REF, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], or - for an
+    /// archive on stdin
     #[arg(allow_hyphen_values = true)]
     source: OsString,
     /// Platform to take [default: linux on this machine's architecture]
@@ -30,9 +34,14 @@ pub struct ReadArguments {
     /// How progress is shown on stderr
     #[arg(long, value_name = "HOW", default_value = "auto")]
     progress: progress::Form,
-    /// Layers decoded, and files compared, at a time [default: the number of processors]
+    /// Tell more: which credentials were used (never what they are), what was cached
+    #[arg(long, short)]
+    verbose: bool,
+    /// Layers fetched and decoded, and files compared, at a time [default: the number of processors, 4 for fetching]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    #[command(flatten)]
+    remote: remote::RemoteArguments,
     #[command(flatten)]
     limits: limits::LimitArguments,
 }
@@ -75,6 +84,8 @@ impl Job {
             implied_mtime: clock.unwrap_or(0),
             keep_selinux: arguments.keep_selinux,
             jobs: arguments.jobs.map_or_else(processors, usize::from),
+            downloads: arguments.jobs.map_or(DOWNLOADS, usize::from),
+            remote: Some(arguments.remote.options()?),
             limits: arguments.limits.limits(),
         };
         Ok(Self {
@@ -83,7 +94,7 @@ impl Job {
             clock,
             work_dir: arguments.work_dir.clone().or_else(|| environment("TMPDIR").map(PathBuf::from)),
             search_path: environment("PATH").unwrap_or_default(),
-            observer: progress::observer(arguments.progress),
+            observer: progress::observer(arguments.progress, arguments.verbose),
             cancel,
         })
     }

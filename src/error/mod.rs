@@ -290,6 +290,14 @@ impl Error {
         ErrorKind::Cache { what: ShownPath(path).to_string(), problem, source: None }.into()
     }
 
+    /// Returns a closure for `map_err` on calls of the operating system that concern the cache.
+    pub fn cache_io<E: Into<std::io::Error>>(path: &Path, problem: CacheProblem) -> impl FnOnce(E) -> Self {
+        move |source| {
+            let what = ShownPath(path).to_string();
+            ErrorKind::Cache { what, problem, source: Some(source.into()) }.into()
+        }
+    }
+
     /// Returns an error about the place for the result.
     #[must_use]
     pub fn output(path: &Path, problem: OutputProblem) -> Self {

@@ -65,16 +65,14 @@ pub enum RegistryProblem {
     Long { promised: u64 },
     #[error("has digest {0} as the registry sent it")]
     Digest(Digest),
-    #[error("was redirected more than {0} times")]
-    Redirects(usize),
+    #[error("was redirected more than {0} times, as --max-redirects allows")]
+    Redirects(u64),
     #[error("was redirected to {0}, where planish does not go")]
     Redirected(String),
     #[error("came in an encoding that was not asked for: {0}")]
     Encoding(String),
     #[error("is not what a registry answers: {0}")]
     Malformed(String),
-    #[error("would have to be asked of {0}, where planish sends no password")]
-    Realm(String),
 }
 
 /// What is wrong with the credentials for a registry. No secret is in here.
@@ -86,6 +84,10 @@ pub enum CredentialProblem {
     Refused { source_name: String },
     #[error("the registry wants a login, and there are no credentials for it")]
     Wanted,
+    #[error("the registry denies access{said}")]
+    Denied { said: String },
+    #[error("tokens are to be asked of {0}, and no password is sent there")]
+    Realm(String),
     #[error("the credential helper {helper} {problem}")]
     Helper { helper: String, problem: String },
     #[error("{path} {problem}")]
@@ -103,6 +105,10 @@ pub enum CacheProblem {
     NotDirectory,
     #[error("cannot be written")]
     NotWritable,
+    #[error("has no room left after {written} bytes of a file")]
+    NoSpace { written: u64 },
+    #[error("is locked by {}", holder(.0))]
+    Locked(Option<u32>),
     #[error("belongs to another user, and a cache is written by its owner alone")]
     Owner,
     #[error("may be written by others, and that cannot be changed")]
@@ -117,6 +123,10 @@ pub enum CacheProblem {
     UnknownReference,
     #[error("is no index of an OCI layout: {0}")]
     Index(String),
+}
+
+fn holder(pid: &Option<u32>) -> String {
+    pid.map_or_else(|| "another process".into(), |pid| format!("process {pid}"))
 }
 
 impl CacheProblem {

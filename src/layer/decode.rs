@@ -15,7 +15,7 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, ErrorKind, Fault, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::{Limit, Limits};
 use crate::progress::Progress;
-use crate::read_at::ReadAt;
+use crate::read_at::{FileSlice, ReadAt};
 use crate::source::LayerBlob;
 
 /// How much is decompressed, hashed and written at once.
@@ -102,7 +102,7 @@ pub struct Layer {
     pub blob_bytes: u64,
 }
 
-/// Decompresses a layer into a nameless file in `directory` and checks its size, its digest and its diff ID.
+/// Decompresses a layer's bytes into a nameless file in `directory` and checks its size, its digest and its diff ID.
 ///
 /// # Errors
 ///
@@ -110,16 +110,18 @@ pub struct Layer {
 /// for.
 pub fn decode(
     blob: &LayerBlob,
+    data: &FileSlice,
     directory: &Path,
     budget: &Budget,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Layer> {
-    Decoding { blob, directory, budget, progress, cancel }.run()
+    Decoding { blob, data, directory, budget, progress, cancel }.run()
 }
 
 struct Decoding<'a> {
     blob: &'a LayerBlob,
+    data: &'a FileSlice,
     directory: &'a Path,
     budget: &'a Budget,
     progress: &'a dyn Progress,
@@ -136,12 +138,12 @@ struct Decoded {
 impl Decoding<'_> {
     fn run(&self) -> Result<Layer> {
         let blob = self.blob;
-        let blob_bytes = blob.data.size();
+        let blob_bytes = self.data.size();
         if let Some(promised) = blob.size.filter(|size| *size != blob_bytes) {
             return Err(self.refusal(ImageProblem::SizeMismatch { promised, actual: blob_bytes }));
         }
         let mut head = [0; Compression::MAGIC_LEN];
-        let head_len = blob.data.read_at(0, &mut head).map_err(Error::io("read", self.directory))?;
+        let head_len = self.data.read_at(0, &mut head).map_err(Error::io("read", self.directory))?;
         let compression = Compression::of(&head[..head_len]).map_err(|problem| self.refusal(problem))?;
         let spool = tempfile::tempfile_in(self.directory).map_err(Error::io("make a file in", self.directory))?;
         let Decoded { diff_id, blob_digest, bytes } = match self.spool(compression, &spool) {
@@ -185,7 +187,7 @@ impl Decoding<'_> {
         let Self { blob, directory, .. } = self;
         let same_bytes = compression == Compression::None && self.algorithm() == blob.diff_id.algorithm();
         let hasher = (!same_bytes).then(|| Hasher::new(self.algorithm()));
-        let raw = Watched { reader: blob.data.reader(), hasher, progress: self.progress };
+        let raw = Watched { reader: self.data.reader(), hasher, progress: self.progress };
         let mut decoder = decoder(compression, raw, zstd_window_log).map_err(Error::io("read", directory))?;
         let mut diff_hasher = Hasher::new(blob.diff_id.algorithm());
         let mut block = vec![0; BLOCK];
@@ -227,7 +229,7 @@ impl Decoding<'_> {
 
     /// Hashes the blob as it is kept.
     fn hash(&self) -> Result<Digest> {
-        let mut reader = self.blob.data.reader();
+        let mut reader = self.data.reader();
         let mut hasher = Hasher::new(self.algorithm());
         let mut block = vec![0; BLOCK];
         loop {

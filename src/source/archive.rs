@@ -98,7 +98,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(stream).unwrap();
         let cancel = Cancel::default();
-        let options = OpenOptions { platform: None, limits, work_dir: Path::new("/nonexistent"), cancel: &cancel };
+        let (work_dir, progress) = (Path::new("/nonexistent"), &crate::progress::Silent);
+        let options = OpenOptions { platform: None, limits, work_dir, remote: None, progress, cancel: &cancel };
         Archive::index(FileSlice::whole(file).unwrap(), "x.tar", Path::new("x.tar"), &options)
     }
 

@@ -2,12 +2,13 @@
 
 use oci_spec::image::ImageConfiguration;
 
+use super::created;
 use super::platform::Platform;
-use super::shown::shown;
-use super::{created, json};
 use crate::digest::Digest;
 use crate::error::{Error, ImageProblem, Place, Result};
+use crate::json;
 use crate::note::{Note, NoteKind};
+use crate::shown::shown;
 use crate::time::Timestamp;
 
 /// A config that fits the image it came with.

@@ -3,13 +3,13 @@
 use oci_spec::distribution::Reference;
 use serde::Deserialize;
 
-use super::json;
 use super::platform::Platform;
-use super::shown::{cut, listed, shown};
 use super::store::Store;
-use super::{Image, LayerBlob, OpenOptions, config};
+use super::{Image, LayerBlob, LayerData, OpenOptions, config};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ImageProblem, LayerPlace, Place, Result};
+use crate::json;
+use crate::shown::{cut, listed, shown};
 
 /// One image of a `manifest.json`: its files are named by their paths in the archive.
 #[derive(Deserialize)]
@@ -88,7 +88,7 @@ fn image(store: &Store, name: &str, item: &Item, holder: &Place, options: &OpenO
         let digest = promised(path);
         let place = LayerPlace { number, count, digest: digest.clone().unwrap_or_else(|| diff_id.clone()) };
         let missing = || Error::image(Place::Layer(place.clone()), ImageProblem::Missing);
-        let data = store.open(path)?.ok_or_else(missing)?;
+        let data = LayerData::Here(store.open(path)?.ok_or_else(missing)?);
         layers.push(LayerBlob { place, media_type: None, digest, size: None, diff_id, data });
     }
     Ok(Image {

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::json;
 use super::platform::Platform;
-use super::shown::shown;
 use crate::digest::Digest;
 use crate::error::{Error, ImageProblem, Place, Result};
+use crate::json;
+use crate::shown::shown;
 
 /// The annotation that names an image in an `index.json`.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
@@ -22,10 +22,17 @@ const CONTAINERD_NAME: &str = "io.containerd.image.name";
 pub(super) struct Descriptor {
     pub media_type: Option<String>,
     digest: String,
+    #[serde(deserialize_with = "size")]
     pub size: u64,
     platform: Option<DescribedPlatform>,
     #[serde(default)]
     annotations: HashMap<String, String>,
+}
+
+/// Sizes are of 63 bits (image-spec `descriptor.md`: int64).
+fn size<'de, D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    if i64::try_from(size).is_ok() { Ok(size) } else { Err(serde::de::Error::custom("a size has more than 63 bits")) }
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -130,6 +137,14 @@ struct Raw {
 }
 
 impl Document {
+    /// Returns the OCI's media type for it.
+    pub(super) fn media_type(&self) -> &'static str {
+        match self {
+            Self::Index(_) => "application/vnd.oci.image.index.v1+json",
+            Self::Manifest(_) => "application/vnd.oci.image.manifest.v1+json",
+        }
+    }
+
     /// Reads a document that its descriptor calls `promised`.
     ///
     /// Its media type, where it says one, must be the descriptor's, and its fields those of its media type: what one
@@ -250,7 +265,7 @@ mod tests {
 
     #[test]
     fn sizes_are_whole_numbers_of_64_bits() {
-        for size in ["-5", "1.5", "18446744073709551616", "\"5\""] {
+        for size in ["-5", "1.5", "9223372036854775808", "18446744073709551616", "\"5\""] {
             let text = format!(r#"{{"config":{{"digest":"sha256:00","size":{size}}}}}"#);
             assert!(parse(&text, None).unwrap_err().starts_with("is not valid JSON of its kind: "), "{size}");
         }

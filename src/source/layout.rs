@@ -1,13 +1,17 @@
 //! OCI layouts: from an `index.json` to the manifest of one image.
 
+use std::sync::Arc;
+
 use super::document::{self, Descriptor, Document, Manifest};
 use super::platform::Platform;
-use super::shown::{listed, shown};
+use super::registry::Remote;
 use super::store::Store;
 use super::{Image, LayerBlob, OpenOptions, config};
+use crate::cache::Entry;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::Limit;
+use crate::shown::{listed, shown};
 
 /// Opens the image of a layout that `wanted` names, by tag or digest; `name` is what messages call the layout.
 pub(super) fn open(store: &Store, name: &str, wanted: Option<&str>, options: &OpenOptions<'_>) -> Result<Image> {
@@ -25,6 +29,29 @@ pub(super) fn open(store: &Store, name: &str, wanted: Option<&str>, options: &Op
     let platform = options.platform.clone().unwrap_or_else(Platform::of_this_machine);
     let found = Search { store, options, platform: &platform }.manifest(entries, place)?;
     image(store, name, found, &platform, options)
+}
+
+/// Opens the image of a registry that a document leads to: the image's manifest, or an index.
+pub(super) fn open_document(
+    remote: &Arc<Remote>,
+    name: &str,
+    (bytes, digest): (Vec<u8>, Digest),
+    options: &OpenOptions<'_>,
+) -> Result<Image> {
+    let store = Store::Remote(Arc::clone(remote));
+    let platform = options.platform.clone().unwrap_or_else(Platform::of_this_machine);
+    let refused = |problem| Error::image(Place::Manifest(digest.clone()), problem);
+    let document = Document::parse(&bytes, None).map_err(refused)?;
+    let media_type = document.media_type().to_owned();
+    let found = match document {
+        Document::Manifest(manifest) => (digest.clone(), manifest),
+        Document::Index(entries) => {
+            Search { store: &store, options, platform: &platform }.manifest(entries, Place::Index(digest.clone()))?
+        }
+    };
+    let image = image(&store, name, found, &platform, options)?;
+    remote.remember(&Entry { digest, size: bytes.len() as u64, media_type }, options.progress);
+    Ok(image)
 }
 
 /// Leaves the entries of one image: those that the user's word names, or all, where they are one image's.
@@ -59,7 +86,7 @@ impl Search<'_> {
             let entry = self.choose(entries).map_err(|problem| Error::image(holder.clone(), problem))?;
             let digest = entry.digest(&holder)?;
             holder = entry.place(digest.clone());
-            let bytes = self.store.checked(&entry, &digest, &holder, self.options.limits)?;
+            let bytes = self.store.document(&entry, &digest, &holder, self.options)?;
             let refused = |problem| Error::image(holder.clone(), problem);
             match Document::parse(&bytes, entry.media_type.as_deref()).map_err(refused)? {
                 Document::Manifest(manifest) => return Ok((digest, manifest)),
@@ -109,7 +136,7 @@ fn image(
     let place = Place::Config(config_digest.clone());
     document::check_config_type(manifest.config.media_type.as_deref())
         .map_err(|problem| Error::image(place.clone(), problem))?;
-    let bytes = store.checked(&manifest.config, &config_digest, &place, options.limits)?;
+    let bytes = store.config(&manifest.config, &config_digest, &place, options)?;
     let checked = config::check(&bytes, &config_digest, (&holder, count), platform)?;
     let mut layers = Vec::with_capacity(count);
     for ((number, layer), diff_id) in (1..).zip(manifest.layers).zip(checked.diff_ids) {
@@ -118,7 +145,7 @@ fn image(
         let refused = |problem| Error::image(Place::Layer(place.clone()), problem);
         let foreign = document::check_layer_type(layer.media_type.as_deref()).map_err(refused)?;
         let missing = if foreign { ImageProblem::ForeignLayer } else { ImageProblem::Missing };
-        let data = store.blob(&digest)?.ok_or_else(|| refused(missing))?;
+        let data = store.layer(&layer, &digest, &place, foreign)?.ok_or_else(|| refused(missing))?;
         let (media_type, size) = (layer.media_type, Some(layer.size));
         layers.push(LayerBlob { place, media_type, digest: Some(digest), size, diff_id, data });
     }

@@ -1,4 +1,4 @@
-//! Where images come from: OCI layouts, archives of them, and docker archives.
+//! Where images come from: registries, OCI layouts, archives of them, and docker archives.
 //!
 //! The beginning of the line. A source knows manifests and configs, and checks them to the last byte; it hands out the
 //! layers' bytes unread, with what they must turn out to be. It knows nothing about what is in a layer, nor about ext4, and
@@ -10,19 +10,21 @@ mod config;
 mod created;
 mod docker;
 mod document;
-mod json;
 mod layout;
 mod name;
 mod platform;
-mod shown;
+mod registry;
 mod spool;
 mod store;
+mod supply;
 
 use std::path::{Path, PathBuf};
 
 pub use name::{NameError, SourceName};
 use oci_spec::image::ImageConfiguration;
 pub use platform::{Platform, PlatformSyntax};
+pub use registry::{Pull, RemoteOptions};
+pub use supply::{LayerData, Supply};
 
 use self::archive::Archive;
 use self::store::Store;
@@ -31,7 +33,8 @@ use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::{Limit, Limits};
 use crate::note::Note;
-use crate::read_at::{FileSlice, ReadAt, SliceReader};
+use crate::progress::Progress;
+use crate::read_at::FileSlice;
 use crate::time::Timestamp;
 
 /// An image: what its manifest and its config say, and its layers in order.
@@ -77,19 +80,11 @@ pub struct LayerBlob {
     /// The digest of the bytes without compression, from the config.
     pub diff_id: Digest,
     /// The bytes.
-    pub data: FileSlice,
-}
-
-impl LayerBlob {
-    /// Returns a reader of the layer as it is kept: compressed, or not.
-    #[must_use]
-    pub fn reader(&self) -> SliceReader {
-        self.data.reader()
-    }
+    pub data: LayerData,
 }
 
 /// How a source is opened.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct OpenOptions<'a> {
     /// The platform that is wanted; `None` is Linux on this machine's architecture.
     pub platform: Option<Platform>,
@@ -97,6 +92,10 @@ pub struct OpenOptions<'a> {
     pub limits: &'a Limits,
     /// Where an archive is unpacked that is compressed or comes through a pipe.
     pub work_dir: &'a Path,
+    /// How images of registries are had; `None`: not at all.
+    pub remote: Option<&'a RemoteOptions>,
+    /// Told what is fetched.
+    pub progress: &'a dyn Progress,
     /// Asked while something long is read.
     pub cancel: &'a Cancel,
 }
@@ -132,6 +131,7 @@ pub fn open(name: &SourceName, options: &OpenOptions<'_>) -> Result<Image> {
             let store = archive(spool::file(file, &shown, options)?, &shown, file, options)?;
             docker::open(&store, &shown, image.as_deref(), options)
         }
+        SourceName::Docker(reference) => registry::open(reference, &shown, options),
         SourceName::Stdin => {
             let store = archive(spool::stdin(&shown, options)?, &shown, Path::new("standard input"), options)?;
             if store.open("manifest.json")?.is_some() {

@@ -38,6 +38,8 @@ pub enum SourceName {
         /// A reference, or `@N` for the image with that number, from 0.
         image: Option<String>,
     },
+    /// `docker://REF`, or a bare reference: an image of a registry.
+    Docker(Reference),
     /// `-`: an archive of either kind on standard input.
     Stdin,
 }
@@ -54,11 +56,11 @@ pub enum NameError {
         /// What was probably meant.
         suggestion: OsString,
     },
-    /// It names an image of a registry.
-    #[error("{0} is in a registry, and this build reads layouts and archives only")]
-    Registry(String),
+    /// It is no reference of a registry.
+    #[error("{0} is not a reference like HOST/NAME:TAG, in lower case")]
+    Reference(String),
     /// It names a transport of another tool.
-    #[error("the transport {0} is not one of oci, oci-archive and docker-archive")]
+    #[error("the transport {0} is not one of docker, oci, oci-archive and docker-archive")]
     Transport(String),
     /// The transport stands alone.
     #[error("{0} names no path")]
@@ -71,6 +73,7 @@ pub enum NameError {
     Unknown(String),
 }
 
+const DOCKER: &str = "docker://";
 const OCI: &str = "oci:";
 const OCI_ARCHIVE: &str = "oci-archive:";
 const DOCKER_ARCHIVE: &str = "docker-archive:";
@@ -92,7 +95,7 @@ impl SourceName {
         } else if let Some(rest) = after(DOCKER_ARCHIVE) {
             split(rest, DOCKER_ARCHIVE).map(|(file, image)| Self::DockerArchive { file, image })
         } else {
-            Err(without_transport(text))
+            without_transport(text)
         }
     }
 }
@@ -105,27 +108,34 @@ impl SourceName {
             Self::Oci { directory: path, .. }
             | Self::OciArchive { file: path, .. }
             | Self::DockerArchive { file: path, .. } => Some(path),
-            Self::Stdin => None,
+            Self::Docker(_) | Self::Stdin => None,
         }
     }
 }
 
-fn without_transport(text: &OsStr) -> NameError {
+fn without_transport(text: &OsStr) -> Result<SourceName, NameError> {
     let shown = || Escaped(text.as_bytes()).to_string();
-    let Some(word) = text.to_str() else { return bare_path(text).unwrap_or_else(|| NameError::Unknown(shown())) };
-    if word.starts_with("docker://") {
-        return NameError::Registry(shown());
+    let Some(word) = text.to_str() else {
+        return Err(bare_path(text).unwrap_or_else(|| NameError::Unknown(shown())));
+    };
+    if let Some(name) = word.strip_prefix(DOCKER) {
+        return reference(name).map(SourceName::Docker).ok_or_else(|| NameError::Reference(shown()));
     }
     if let Some(error) = bare_path(text) {
-        return error;
+        return Err(error);
     }
     match word.split_once(':') {
         Some((transport @ ("dir" | "docker-daemon" | "containers-storage" | "ostree" | "sif" | "tarball"), _)) => {
-            NameError::Transport(transport.to_owned())
+            Err(NameError::Transport(transport.to_owned()))
         }
-        _ if word.parse::<Reference>().is_ok() => NameError::Registry(shown()),
-        _ => NameError::Unknown(shown()),
+        _ => reference(word).map(SourceName::Docker).ok_or_else(|| NameError::Unknown(shown())),
     }
+}
+
+/// Reads a reference. The parser takes repositories in upper case, which no registry has.
+fn reference(text: &str) -> Option<Reference> {
+    let reference: Reference = text.parse().ok()?;
+    (!reference.repository().contains(|c: char| c.is_ascii_uppercase())).then_some(reference)
 }
 
 fn bare_path(text: &OsStr) -> Option<NameError> {
@@ -174,6 +184,7 @@ impl fmt::Display for SourceName {
             Self::Oci { directory, image } => (OCI, directory, image),
             Self::OciArchive { file, image } => (OCI_ARCHIVE, file, image),
             Self::DockerArchive { file, image } => (DOCKER_ARCHIVE, file, image),
+            Self::Docker(reference) => return write!(f, "{DOCKER}{}", reference.whole()),
             Self::Stdin => return f.write_str("-"),
         };
         match path.to_str() {
@@ -215,6 +226,23 @@ mod tests {
     }
 
     #[test]
+    fn references_name_a_registry_with_or_without_their_transport() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let table = [
+            ("debian", "docker.io/library/debian:latest".to_owned()),
+            ("debian:bookworm", "docker.io/library/debian:bookworm".to_owned()),
+            ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c".to_owned()),
+            ("localhost/a", "localhost/a:latest".to_owned()),
+            (&format!("ghcr.io/a/b@{digest}"), format!("ghcr.io/a/b@{digest}")),
+        ];
+        for (text, want) in table {
+            for text in [text.to_owned(), format!("docker://{text}")] {
+                assert_eq!(parse(&text).unwrap().to_string(), format!("docker://{want}"), "{text}");
+            }
+        }
+    }
+
+    #[test]
     fn the_longest_path_that_exists_is_the_path() {
         let directory = tempfile::tempdir().unwrap();
         let base = directory.path().to_str().unwrap();
@@ -238,18 +266,15 @@ mod tests {
 
     #[test]
     fn what_is_no_source_is_refused_by_what_it_is() {
-        let registry = |text: &str| format!("{text} is in a registry, and this build reads layouts and archives only");
         let table = [
-            ("docker://debian", registry("docker://debian")),
-            ("debian:bookworm", registry("debian:bookworm")),
-            (
-                "ghcr.io/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000",
-                registry("ghcr.io/a/b@sha256:0000000000000000000000000000000000000000000000000000000000000000"),
-            ),
-            ("dir:/x", "the transport dir is not one of oci, oci-archive and docker-archive".into()),
+            ("docker://", "docker:// is not a reference like HOST/NAME:TAG, in lower case".into()),
+            ("docker://Debian", "docker://Debian is not a reference like HOST/NAME:TAG, in lower case".into()),
+            ("docker://a b", "docker://a b is not a reference like HOST/NAME:TAG, in lower case".into()),
+            ("Debian", "Debian is neither a source nor a file that exists".into()),
+            ("dir:/x", "the transport dir is not one of docker, oci, oci-archive and docker-archive".into()),
             (
                 "docker-daemon:debian",
-                "the transport docker-daemon is not one of oci, oci-archive and docker-archive".into(),
+                "the transport docker-daemon is not one of docker, oci, oci-archive and docker-archive".into(),
             ),
             ("oci:", "oci: names no path".into()),
             ("docker-archive::x", "docker-archive: names no path".into()),

@@ -2,15 +2,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::archive::Archive;
 use super::document::Descriptor;
-use super::shown::cut;
-use super::spool;
+use super::registry::Remote;
+use super::supply::LayerData;
+use super::{OpenOptions, spool};
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Found, ImageProblem, Place, Result};
+use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::{Limit, Limits};
 use crate::read_at::{FileSlice, ReadAt};
+use crate::shown::cut;
 
 /// The files of an image.
 #[derive(Debug)]
@@ -19,6 +22,8 @@ pub(super) enum Store {
     Directory(PathBuf),
     /// Any archive, read from the path.
     Archive(Archive, PathBuf),
+    /// A registry's repository, which has blobs only.
+    Remote(Arc<Remote>),
 }
 
 impl Store {
@@ -29,6 +34,7 @@ impl Store {
             Self::Archive(archive, _) => archive
                 .open(name.as_bytes())
                 .map_err(|problem| Error::image(Place::File(cut(name).to_owned()), problem)),
+            Self::Remote(_) => Ok(None),
         }
     }
 
@@ -46,6 +52,7 @@ impl Store {
         }
         let path = match self {
             Self::Directory(path) | Self::Archive(_, path) => path,
+            Self::Remote(_) => Path::new("the registry"),
         };
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         let count = file.read_at(0, &mut bytes).map_err(Error::io("read", path))?;
@@ -53,8 +60,51 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Reads a manifest or an index, and checks that it is what its descriptor promises.
+    pub(super) fn document(
+        &self,
+        descriptor: &Descriptor,
+        digest: &Digest,
+        place: &Place,
+        options: &OpenOptions<'_>,
+    ) -> Result<Vec<u8>> {
+        match self {
+            Self::Remote(remote) => remote.document(digest, Some(descriptor.size), place, options),
+            _ => self.checked(descriptor, digest, place, options.limits),
+        }
+    }
+
+    /// Reads a config, and checks that it is what its descriptor promises.
+    pub(super) fn config(
+        &self,
+        descriptor: &Descriptor,
+        digest: &Digest,
+        place: &Place,
+        options: &OpenOptions<'_>,
+    ) -> Result<Vec<u8>> {
+        match self {
+            Self::Remote(remote) => remote.config(digest, descriptor.size, place, options),
+            _ => self.checked(descriptor, digest, place, options.limits),
+        }
+    }
+
+    /// Returns a layer's bytes, unread; a registry's foreign layers are somewhere else.
+    pub(super) fn layer(
+        &self,
+        descriptor: &Descriptor,
+        digest: &Digest,
+        place: &LayerPlace,
+        foreign: bool,
+    ) -> Result<Option<LayerData>> {
+        match self {
+            Self::Remote(_) if foreign => Ok(None),
+            Self::Remote(remote) => Ok(Some(remote.layer(descriptor, digest, Place::Layer(place.clone())))),
+            _ => Ok(self.blob(digest)?.map(LayerData::Here)),
+        }
+    }
+
     /// Reads a blob that is not large, and checks that it is what its descriptor promises.
-    pub(super) fn checked(
+    fn checked(
         &self,
         descriptor: &Descriptor,
         digest: &Digest,

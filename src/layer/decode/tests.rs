@@ -32,13 +32,14 @@ fn layer(kept: &[u8], blob: &[u8], tar: &[u8]) -> LayerBlob {
         digest: Some(digest),
         size: Some(blob.len() as u64),
         diff_id: Digest::of(Algorithm::Sha256, tar),
-        data: FileSlice::whole(file).unwrap(),
+        data: LayerData::Here(FileSlice::whole(file).unwrap()),
     }
 }
 
 fn decoded(blob: &LayerBlob, limits: Limits) -> Result<Vec<u8>> {
     let directory = tempfile::tempdir().unwrap();
-    let layer = decode(blob, directory.path(), &Budget::new(limits), &Silent, &Cancel::default())?;
+    let LayerData::Here(data) = &blob.data else { panic!("the layer is here") };
+    let layer = decode(blob, data, directory.path(), &Budget::new(limits), &Silent, &Cancel::default())?;
     assert_eq!(directory.path().read_dir().unwrap().count(), 0, "the spool has a name");
     Ok(layer.tar.to_vec())
 }

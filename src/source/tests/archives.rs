@@ -162,7 +162,8 @@ fn a_pipe_that_nobody_writes_to_can_be_given_up() {
     let file = directory.path().join("pipe");
     mkfifoat(CWD, &file, Mode::RUSR | Mode::WUSR).unwrap();
     let (cancel, limits) = (Cancel::default(), Limits::default());
-    let options = OpenOptions { platform: None, limits: &limits, work_dir: directory.path(), cancel: &cancel };
+    let (work_dir, progress) = (directory.path(), &crate::progress::Silent);
+    let options = OpenOptions { platform: None, limits: &limits, work_dir, remote: None, progress, cancel: &cancel };
     let error = std::thread::scope(|scope| {
         scope.spawn(|| {
             std::thread::sleep(Duration::from_millis(50));

@@ -23,7 +23,8 @@ fn open(files: &Files, image: Option<&str>) -> Result<Image, String> {
 
 fn text_of_layer(image: &Image) -> String {
     let mut text = String::new();
-    image.layers[0].reader().read_to_string(&mut text).unwrap();
+    let LayerData::Here(data) = &image.layers[0].data else { panic!("a layout's layers are here") };
+    data.reader().read_to_string(&mut text).unwrap();
     text
 }
 

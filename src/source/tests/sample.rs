@@ -104,7 +104,8 @@ pub(super) fn on(mut descriptor: Value, platform: &str) -> Value {
 /// Opens a source for linux/amd64 within limits; `work_dir` is a directory.
 pub(super) fn open_within(name: &SourceName, limits: &Limits, work_dir: &Path) -> Result<Image> {
     let (cancel, platform) = (Cancel::default(), Some("linux/amd64".parse().unwrap()));
-    open(name, &OpenOptions { platform, limits, work_dir, cancel: &cancel })
+    let progress = &crate::progress::Silent;
+    open(name, &OpenOptions { platform, limits, work_dir, remote: None, progress, cancel: &cancel })
 }
 
 /// What a test wants to know: the image, or the error as its reader sees it, `base` taken out.

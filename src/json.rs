@@ -1,16 +1,16 @@
-//! JSON as an image holds it, read so that no two readers can disagree about it.
+//! JSON as an image holds it, read so that no two readers can disagree about it. Ground floor.
 
 use std::fmt;
 
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::shown::shown;
 use crate::error::ImageProblem;
+use crate::shown::shown;
 
 /// Reads a document that is one object. A key that stands twice in an object is refused at any depth, since parsers differ
 /// in which one counts; a `null` is as good as nothing, as for Go, which writes it for an empty list.
-pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ImageProblem> {
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ImageProblem> {
     let value = strict(bytes)?;
     if !value.is_object() {
         return Err(ImageProblem::Json("it is not an object".into()));
@@ -19,7 +19,7 @@ pub(super) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ImageProblem
 }
 
 /// Reads a document that is a list of objects.
-pub(super) fn parse_list<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, ImageProblem> {
+pub(crate) fn parse_list<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, ImageProblem> {
     let value = strict(bytes)?;
     if !value.as_array().is_some_and(|items| items.iter().all(Value::is_object)) {
         return Err(ImageProblem::Json("it is not a list of objects".into()));
@@ -32,7 +32,7 @@ fn strict(bytes: &[u8]) -> Result<Value, ImageProblem> {
 }
 
 /// Reads a type from a document that [`parse`] has read.
-pub(super) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ImageProblem> {
+pub(crate) fn typed<T: DeserializeOwned>(value: Value) -> Result<T, ImageProblem> {
     serde_json::from_value(value).map_err(|error| problem(&error))
 }
 

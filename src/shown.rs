@@ -1,4 +1,4 @@
-//! Strings of an image as messages may show them.
+//! Strings of an image as messages may show them. Ground floor.
 
 use crate::path::Escaped;
 
@@ -8,19 +8,19 @@ const LENGTH: usize = 200;
 const NAMES: usize = 20;
 
 /// Returns the beginning of a string, for a place, which escapes it.
-pub(super) fn cut(text: &str) -> &str {
+pub(crate) fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(LENGTH)]
 }
 
 /// Returns a string escaped, and cut.
-pub(super) fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let head = cut(text);
     let more = if head.len() < text.len() { "…" } else { "" };
     format!("{}{more}", Escaped(head.as_bytes()))
 }
 
 /// Returns names that were made presentable as one list, each once.
-pub(super) fn listed(names: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn listed(names: impl IntoIterator<Item = String>) -> String {
     let mut list: Vec<String> = Vec::new();
     for name in names {
         if list.contains(&name) {

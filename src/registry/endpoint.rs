@@ -1,0 +1,55 @@
+//! One host that has the repository, and how it is called.
+
+use reqwest::Url;
+
+use super::RegistryOptions;
+use super::login::Login;
+use super::origin::{self, Origin};
+use crate::digest::Digest;
+use crate::error::{Asked, RegistryProblem, Result};
+
+/// What people write, and where docker.io's registry is.
+const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+/// A repository at a host.
+#[derive(Debug)]
+pub(super) struct Endpoint {
+    /// The host as references name it, for messages and credentials.
+    pub host: String,
+    pub repository: String,
+    pub origin: Origin,
+    pub login: Login,
+    base: Url,
+}
+
+impl Endpoint {
+    pub fn new(host: &str, repository: &str, options: &RegistryOptions) -> Result<Self> {
+        let plain = options.plain_http || (origin::is_loopback(host) && !options.https);
+        let scheme = if plain { "http" } else { "https" };
+        let address = if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host };
+        let base: Url = format!("{scheme}://{address}/v2/{repository}/").parse().map_err(|_| {
+            super::trouble::error(host, &Asked::Host, RegistryProblem::Malformed("its name makes no URL".into()))
+        })?;
+        Ok(Self {
+            host: host.to_owned(),
+            repository: repository.to_owned(),
+            origin: Origin::of(&base),
+            login: Login::new(options.credentials.clone()),
+            base,
+        })
+    }
+
+    pub fn manifest(&self, tag_or_digest: &str) -> Result<Url> {
+        self.join(&format!("manifests/{tag_or_digest}"))
+    }
+
+    pub fn blob(&self, digest: &Digest) -> Result<Url> {
+        self.join(&format!("blobs/{digest}"))
+    }
+
+    fn join(&self, path: &str) -> Result<Url> {
+        self.base.join(path).map_err(|_| {
+            super::trouble::error(&self.host, &Asked::Host, RegistryProblem::Malformed("its name makes no URL".into()))
+        })
+    }
+}

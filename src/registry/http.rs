@@ -1,0 +1,189 @@
+//! Single requests: one client a host, redirects under our rules, and retries.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Client, Response, Url};
+
+use super::origin::{self, Origin};
+use super::patience::{Patience, pause};
+use super::proxy::ProxyOptions;
+use super::tls::{self, TlsOptions};
+use super::trouble::{self, Trouble, error};
+use super::{Asking, RegistryOptions, said};
+use crate::error::{Asked, RegistryProblem, Result};
+use crate::progress::News;
+
+const USER_AGENT: &str = concat!("planish/", env!("CARGO_PKG_VERSION"));
+/// How often a waiting request looks whether it should stop.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The HTTP clients: one a host, since each host has certificates of its own.
+#[derive(Debug)]
+pub(super) struct Http {
+    pub patience: Patience,
+    tls: TlsOptions,
+    proxies: ProxyOptions,
+    clients: Mutex<HashMap<Origin, Client>>,
+}
+
+/// A request, and on whose behalf it is made.
+#[derive(Debug, Clone)]
+pub(super) struct Request<'a> {
+    /// What messages call the registry.
+    pub host: &'a str,
+    pub asked: &'a Asked,
+    pub url: Url,
+    pub headers: HeaderMap,
+    /// Sent to this origin, and to no other that a redirect leads to.
+    pub authorization: Option<(HeaderValue, Origin)>,
+    /// Sent as a POST when it is there.
+    pub form: Option<String>,
+}
+
+impl<'a> Request<'a> {
+    pub fn get(host: &'a str, asked: &'a Asked, url: Url) -> Self {
+        Self { host, asked, url, headers: HeaderMap::new(), authorization: None, form: None }
+    }
+
+    pub fn error(&self, problem: RegistryProblem) -> crate::error::Error {
+        error(self.host, self.asked, problem)
+    }
+}
+
+impl Http {
+    pub fn new(options: &RegistryOptions) -> Self {
+        Self {
+            patience: options.patience.clone(),
+            tls: options.tls.clone(),
+            proxies: options.proxies.clone(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// Sends a request and follows where it is led; returns an answer of any other status.
+    pub async fn send(&self, request: &Request<'_>, asking: Asking<'_>) -> Result<Response, Trouble> {
+        let mut url = request.url.clone();
+        let most = asking.limits.redirects;
+        for _ in 0..=most {
+            let here = Origin::of(&url);
+            let response = self.send_once(request, &url, &here).await?;
+            if !response.status().is_redirection() || response.status().as_u16() == 304 {
+                return match response.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+                    None => Ok(response),
+                    Some(encoding) => {
+                        let encoding = said::escaped(encoding.as_bytes());
+                        Err(Trouble::Final(request.error(RegistryProblem::Encoding(encoding))))
+                    }
+                };
+            }
+            url = next(&url, &response).map_err(|to| request.error(RegistryProblem::Redirected(to)))?;
+        }
+        Err(Trouble::Final(request.error(RegistryProblem::Redirects(most))))
+    }
+
+    async fn send_once(&self, request: &Request<'_>, url: &Url, here: &Origin) -> Result<Response, Trouble> {
+        let client = self.client(here, request)?;
+        let mut builder = match &request.form {
+            None => client.get(url.clone()),
+            Some(form) => client
+                .post(url.clone())
+                .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.clone()),
+        };
+        builder = builder.headers(request.headers.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some((value, _)) = request.authorization.as_ref().filter(|(_, origin)| origin == here) {
+            builder = builder.header(AUTHORIZATION, value.clone());
+        }
+        let seconds = self.patience.idle.as_secs();
+        match tokio::time::timeout(self.patience.connect + self.patience.idle, builder.send()).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(fault)) => Err(trouble::of_request(&fault, request.host, request.asked, &here.host_and_port())),
+            Err(_) => Err(Trouble::Again(RegistryProblem::Stalled { seconds, got: 0 }, None)),
+        }
+    }
+
+    fn client(&self, origin: &Origin, request: &Request<'_>) -> Result<Client> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(origin) {
+            return Ok(client.clone());
+        }
+        let host = origin.host_and_port();
+        let tls = if origin.is_https() { tls::client_config(&host, &self.tls)? } else { tls::none() };
+        let mut builder = Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .connect_timeout(self.patience.connect)
+            .http1_only()
+            .referer(false)
+            .no_proxy()
+            .tls_backend_preconfigured(tls);
+        if !origin::is_loopback(&host) {
+            for proxy in self.proxies.proxies()? {
+                builder = builder.proxy(proxy);
+            }
+        }
+        let client = builder
+            .build()
+            .map_err(|fault| request.error(RegistryProblem::Unreachable(trouble::root_cause(&fault))))?;
+        clients.insert(origin.clone(), client.clone());
+        Ok(client)
+    }
+
+    /// Tries until it works, the failure is final, or the tries are used up.
+    pub async fn persist<T>(
+        &self,
+        host: &str,
+        asked: &Asked,
+        asking: Asking<'_>,
+        mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+    ) -> Result<T> {
+        let tries = self.patience.tries;
+        let mut failed = 0;
+        loop {
+            let (problem, after) = match or_stop(attempt(), asking).await? {
+                Ok(value) => return Ok(value),
+                Err(Trouble::Final(error)) => return Err(error),
+                Err(Trouble::Again(problem, after)) => (problem, after),
+            };
+            failed += 1;
+            if failed >= tries {
+                return Err(error(host, asked, problem));
+            }
+            let wait = after.unwrap_or_default().max(pause(failed));
+            if wait > self.patience.longest_wait {
+                return Err(error(host, asked, RegistryProblem::RateLimited { wait: wait.as_secs() }));
+            }
+            let why = error(host, asked, problem).to_string();
+            asking.progress.tell(&News::Again { why: &why, wait, failed, tries });
+            or_stop(tokio::time::sleep(wait), asking).await?;
+        }
+    }
+}
+
+/// Waits for something, and gives up once a stop was asked for.
+async fn or_stop<T>(work: impl Future<Output = T>, asking: Asking<'_>) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        asking.cancel.check()?;
+        if let Ok(done) = tokio::time::timeout(LOOK, &mut work).await {
+            return Ok(done);
+        }
+    }
+}
+
+/// Returns where a redirect leads, or what is wrong with that.
+fn next(from: &Url, response: &Response) -> Result<Url, String> {
+    let location = response.headers().get(LOCATION).map(HeaderValue::to_str);
+    let Some(Ok(location)) = location else { return Err("nowhere".into()) };
+    let mut to = from.join(location).map_err(|_| said::escaped(location))?;
+    if !Origin::of(from).may_lead_to(&to) {
+        return Err(origin::shown(&to));
+    }
+    // A login in a URL would be sent as one.
+    let _ = to.set_username("").and_then(|()| to.set_password(None));
+    Ok(to)
+}

@@ -118,7 +118,7 @@ fn a_password_goes_to_a_realm_by_https_alone() {
     let unsafe_day = day("R21", &authority, Flaw::None, Plan::new().auth(Auth { realm: Host::At(url), ..elsewhere }));
     let ca = ca_file(&unsafe_day, &authority);
     let output = unsafe_day.build(&["--ca-file", &ca, "--authfile", &login(&unsafe_day)]);
-    unsafe_day.fails(&output, 3, &["no password"]);
+    unsafe_day.fails(&output, 3, &["its realm is not asked by HTTPS"]);
     assert!(realm.accept().is_err(), "the realm was asked");
     unsafe_day.recovers(&["--ca-file", &ca]);
 }

@@ -61,19 +61,19 @@ fn what_stalls_or_crawls_is_given_up_in_time() {
     run([
         row("R13", "a stall that ends").flags(&["--idle-timeout", "10"]).rule(once(), stall(2)).gets(digest(), 1..=1),
         row("R13", "a stall for ever, once")
-            .flags(&["--idle-timeout", "1"])
+            .flags(&["--idle-timeout", "2"])
             .rule(once(), stall(60))
             .gets(digest(), 2..=2)
             .within(Duration::from_secs(20)),
         row("R13", "a stall for ever, always")
-            .flags(&["--idle-timeout", "1", "--retries", "2"])
+            .flags(&["--idle-timeout", "2", "--retries", "2"])
             .rule(always(), stall(60))
             .fails(3, [digest(), "stalled: no byte for 1 s"])
             .within(Duration::from_secs(20)),
         row("R13", "no answer, ever")
-            .flags(&["--idle-timeout", "1", "--retries", "2"])
+            .flags(&["--idle-timeout", "2", "--retries", "2"])
             .rule(On::kind(Kind::Manifest), Fault { stall_before: Some(Duration::from_secs(60)), ..NONE })
-            .fails(3, ["stalled: no byte for 1 s"])
+            .fails(3, ["stalled: no byte for 2 s"])
             .within(Duration::from_secs(20)),
         row("R14", "a byte at a time")
             .flags(&["--min-rate-window", "1", "--retries", "1"])

@@ -27,7 +27,7 @@ fn tokens_that_die_are_renewed() {
         one_token_a_refusal(row("R19", "after each request"))
             .flags(&["--jobs", "1"])
             .login(Auth { max_uses: 1, ..Auth::bearer() }),
-        row("R19", "while several blobs come").login(Auth { max_uses: 2, ..Auth::bearer() }),
+        row("R19", "while several blobs come").login(Auth { max_uses: 4, ..Auth::bearer() }),
         row("R20", "after a second")
             .flags(&["--jobs", "1"])
             .login(Auth { expires_in: 1, ..Auth::bearer() })

@@ -125,15 +125,19 @@ impl Exchange<'_> {
             let edges = [Some(body.total()), cut, stall.map(|(at, _)| at), Some(body.length).filter(|l| *l > position)];
             let most = fault.drip.map_or(BLOCK, |(bytes, _)| bytes);
             let count = edges.into_iter().flatten().map(|edge| edge - position).fold(most, u64::min);
-            let bytes = body.at(position, count, fault)?;
+            let mut bytes = body.at(position, count, fault)?;
             if chunked {
                 self.wire.write_all(format!("{:x}\r\n", bytes.len()).as_bytes())?;
+            }
+            position += bytes.len() as u64;
+            if position == body.total() {
+                // In one write with the end of the body, so that a client that looks sees them before it asks again.
+                bytes.resize(bytes.len() + usize::try_from(fault.extra_unannounced).unwrap(), b'X');
             }
             self.wire.write_all(&bytes)?;
             if chunked {
                 self.wire.write_all(b"\r\n")?;
             }
-            position += bytes.len() as u64;
             self.record.sent = position;
             if let Some((_, wait)) = fault.drip {
                 self.wire.flush()?;
@@ -152,10 +156,6 @@ impl Exchange<'_> {
         }
         if chunked {
             self.wire.write_all(b"0\r\n\r\n")?;
-        }
-        if fault.extra_unannounced > 0 {
-            // The connection stays open: a client that uses it again must not take these for an answer.
-            self.wire.write_all(&vec![b'X'; usize::try_from(fault.extra_unannounced).unwrap()])?;
         }
         if fault.drop_content_length {
             self.record.ending = Ending::Closed;

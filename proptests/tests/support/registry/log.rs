@@ -63,7 +63,7 @@ impl Record {
     }
 }
 
-/// Requests in the order in which they were answered.
+/// Requests in the order in which they came.
 #[derive(Debug, Clone)]
 pub struct Log(pub Vec<Record>);
 

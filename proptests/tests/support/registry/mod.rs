@@ -31,6 +31,7 @@ use wire::Wire;
 
 /// How long an idle connection or a silent client is kept.
 const PATIENCE: Duration = Duration::from_secs(120);
+const MOMENT: Duration = Duration::from_millis(300);
 
 /// A running registry. It ends when this is dropped.
 pub struct Registry {
@@ -47,6 +48,7 @@ struct Shared {
     tokens: Mutex<Tokens>,
     open: Mutex<BTreeMap<usize, TcpStream>>,
     connections: AtomicUsize,
+    answering: AtomicUsize,
     ended: AtomicBool,
     started: Instant,
     ports: [u16; 2],
@@ -75,6 +77,7 @@ impl Registry {
             tokens: Mutex::default(),
             open: Mutex::default(),
             connections: AtomicUsize::new(0),
+            answering: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
             started: Instant::now(),
             ports,
@@ -108,8 +111,12 @@ impl Registry {
         self.follow(Plan { tls: now.tls.clone(), plain: now.plain.clone(), ..Plan::new() });
     }
 
-    /// What was asked until now.
+    /// What was asked until now. Answers that are being sent get a moment to end, since a client can be done before.
     pub fn log(&self) -> Log {
+        let waited = Instant::now();
+        while self.shared.answering.load(Ordering::SeqCst) > 0 && waited.elapsed() < MOMENT {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         Log(lock(&self.shared.log).clone())
     }
 
@@ -205,11 +212,18 @@ fn converse(stream: TcpStream, number: usize, origin: Origin, shared: &Shared) -
     let tls = shared.plan().tls.clone().filter(|_| !plain);
     let mut wire = Wire::new(stream, tls)?;
     while let Some(request) = request::read(&mut wire)? {
+        shared.answering.fetch_add(1, Ordering::SeqCst);
         let mut exchange = answer::Exchange::new(shared, origin, number, request, &mut wire);
+        let place = {
+            let mut log = lock(&shared.log);
+            log.push(exchange.record.clone());
+            log.len() - 1
+        };
         let ended = exchange.answer();
         let record = exchange.finish(&ended);
         let over = record.ending != Ending::Kept || ended.is_err();
-        lock(&shared.log).push(record);
+        lock(&shared.log)[place] = record;
+        shared.answering.fetch_sub(1, Ordering::SeqCst);
         ended?;
         if over {
             return Ok(());

@@ -61,3 +61,6 @@ impl Cache {
         &self.directory
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,10 @@ pub enum Failure {
     Usage(String),
     /// A comparison was made and printed, and found differences.
     Different,
+    /// So many blobs of the cache were found damaged, and printed.
+    DamagedBlobs(usize),
+    /// Nothing says where the cache is.
+    NoCacheDirectory,
     /// The reader of stdout went away.
     ClosedPipe,
     /// stdout cannot be written.
@@ -47,6 +51,16 @@ pub fn code(result: Result<(), Failure>) -> ExitCode {
         Failure::Library(error) => (chain(&error), hint::of(&error), error.fault().exit_code()),
         Failure::Name(error) => (error.to_string(), hint::of_name(&error), Fault::Usage.exit_code()),
         Failure::Usage(text) => (text, None, Fault::Usage.exit_code()),
+        Failure::DamagedBlobs(count) => (
+            format!("the cache has {count} damaged blobs"),
+            Some("the next build of its image fetches a damaged blob again".into()),
+            Fault::Image.exit_code(),
+        ),
+        Failure::NoCacheDirectory => (
+            "there is no place for a cache: neither XDG_CACHE_HOME nor HOME is an absolute path".into(),
+            Some("name one with --cache-dir, or do without with --no-cache".into()),
+            Fault::Machine.exit_code(),
+        ),
         Failure::Stdout(error) => (format!("write to stdout: {error}"), None, Fault::Machine.exit_code()),
         Failure::ClosedPipe | Failure::Different => unreachable!("handled above"),
     };

@@ -64,13 +64,16 @@ fn of_registry(problem: &RegistryProblem) -> Option<String> {
 
 fn of_cache(problem: &CacheProblem) -> Option<String> {
     Some(match problem {
-        CacheProblem::Missing | CacheProblem::UnknownReference | CacheProblem::Damaged { .. } | CacheProblem::DamagedDigest(_) => {
-            "without --offline and --pull=never it is fetched".into()
+        CacheProblem::NotWritable | CacheProblem::NotDirectory | CacheProblem::Owner | CacheProblem::Mode => {
+            "choose another directory with --cache-dir, or do without with --no-cache".into()
         }
-        CacheProblem::NotRegular | CacheProblem::NotDirectory => "remove it, or choose another --cache-dir".into(),
-        CacheProblem::NotWritable | CacheProblem::Owner | CacheProblem::Mode => {
-            "choose another --cache-dir, or do without with --no-cache".into()
+        CacheProblem::NoSpace { .. } => {
+            "planish cache prune makes room; --cache-dir takes another disk, --no-cache does without".into()
         }
+        CacheProblem::Damaged { .. } | CacheProblem::DamagedDigest(_) => "without --offline it is fetched again".into(),
+        CacheProblem::Missing | CacheProblem::UnknownReference => "drop --offline to fetch it".into(),
+        CacheProblem::Index(_) => "the next build without --offline writes a new one".into(),
+        CacheProblem::NotRegular => "remove it if it is yours".into(),
         _ => return None,
     })
 }

@@ -1,5 +1,6 @@
 //! The command line: the only part that prints, and that reads the environment.
 
+mod age;
 mod build;
 mod cache;
 mod exit;
@@ -28,7 +29,7 @@ const EXIT_CODES: &str = "Exit codes:
   2  usage: the command line, or an output that must not be replaced
   3  a registry or the network: trying again may help
   4  the credentials for a registry
-  5  the image is invalid or refused, and will be again (also --strict)
+  5  the image, or a blob of the cache, is invalid or refused, and will be again (also --strict)
   6  this machine: a tool, a disk, a permission, a path
   7  a limit, named in the message
   8  the proof found a difference between filesystem and image

@@ -3,11 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use planish::Cancel;
 use planish::flatten::ReadOptions;
 use planish::progress::Progress;
 use planish::source::{Platform, SourceName};
 use planish::time::Timestamp;
-use planish::{Cancel, ErrorKind};
 
 use super::exit::Failure;
 use super::{environment, limits, progress, remote, signals};
@@ -75,10 +75,7 @@ impl Job {
             }
         };
         let clock = source_date_epoch()?;
-        let cancel = Cancel::default();
-        signals::listen(cancel.clone()).map_err(|source| {
-            Failure::Library(ErrorKind::Io { action: "listen to", path: "signals".into(), source }.into())
-        })?;
+        let cancel = signals::cancel()?;
         let read = ReadOptions {
             platform,
             implied_mtime: clock.unwrap_or(0),

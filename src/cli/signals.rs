@@ -1,16 +1,30 @@
 //! Turns the signals that end a program into a request to stop, so that it can clean up first.
 
-use planish::{Cancel, Signal};
+use planish::{Cancel, Error, Signal};
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::Failure;
+
+/// Begins to listen, and returns what a signal raises.
+pub fn cancel() -> Result<Cancel, Failure> {
+    let cancel = Cancel::default();
+    listen(cancel.clone()).map_err(Error::io("listen to", "signals"))?;
+    Ok(cancel)
+}
+
+/// Sent for a write beyond the largest file that a process may make; the same on all of Linux's architectures but MIPS.
+const SIGXFSZ: i32 = 25;
 
 /// Starts to listen on a thread of its own.
 ///
 /// A SIGHUP that the caller ignores (`nohup`) stays ignored.
-pub fn listen(cancel: Cancel) -> std::io::Result<()> {
+fn listen(cancel: Cancel) -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let guard = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // With a handler, a write beyond RLIMIT_FSIZE fails instead of ending the program; the handler has nothing to do.
+    signal(SignalKind::from_raw(SIGXFSZ))?;
     let mut hangup = if ignored(Signal::Hangup) { None } else { Some(signal(SignalKind::hangup())?) };
     drop(guard);
     std::thread::spawn(move || {

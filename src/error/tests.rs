@@ -65,3 +65,27 @@ fn each_group_has_its_documented_exit_code() {
     assert_eq!(code(ErrorKind::Cancelled(Signal::Terminate).into()), 143);
     assert_eq!(code(ErrorKind::Cancelled(Signal::Hangup).into()), 129);
 }
+
+#[test]
+fn an_error_of_the_cache_names_the_file() {
+    let (blob, path) = (Digest::of(Algorithm::Sha256, b"abc"), Path::new("/c/\x1b"));
+    for (problem, want, code) in [
+        (CacheProblem::NotRegular, "is not a regular file".to_owned(), 6),
+        (CacheProblem::NotDirectory, "is not a directory".into(), 6),
+        (CacheProblem::NotWritable, "cannot be written".into(), 6),
+        (CacheProblem::NoSpace { written: 7 }, "has no room left after 7 bytes of a file".into(), 6),
+        (CacheProblem::Locked(None), "is locked by another process".into(), 6),
+        (CacheProblem::Locked(Some(7)), "is locked by process 7".into(), 6),
+        (CacheProblem::Owner, "belongs to another user, and a cache is written by its owner alone".into(), 6),
+        (CacheProblem::Mode, "may be written by others, and that cannot be changed".into(), 6),
+        (CacheProblem::Damaged { promised: 9, actual: 7 }, "holds 7 of the blob's 9 bytes".into(), 5),
+        (CacheProblem::DamagedDigest(blob.clone()), format!("holds bytes of digest {blob}"), 5),
+        (CacheProblem::Missing, "is not there, and nothing may be fetched".into(), 6),
+        (CacheProblem::UnknownReference, "is not known to the cache, and nothing may be fetched".into(), 6),
+        (CacheProblem::Index("x".into()), "is no index of an OCI layout: x".into(), 6),
+    ] {
+        let error = Error::cache(path, problem);
+        assert_eq!(error.to_string(), format!(r"cache: /c/\x1b {want}"));
+        assert_eq!(error.fault().exit_code(), code);
+    }
+}

@@ -6,7 +6,7 @@ use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use super::body::{Body, Broken};
 use super::endpoint::Endpoint;
 use super::http::Request;
-use super::trouble::{Trouble, error};
+use super::trouble::{Tried, Trouble, error};
 use super::{Asking, Registry};
 use crate::cache::{Mismatch, Partial};
 use crate::digest::Digest;
@@ -91,7 +91,7 @@ enum End {
 }
 
 impl Fetch<'_> {
-    async fn attempt(&mut self, asking: Asking<'_>) -> Result<(), Trouble> {
+    async fn attempt(&mut self, asking: Asking<'_>) -> Tried<()> {
         let http = &self.registry.http;
         let from = self.start()?;
         if from == self.wanted.size && from > 0 {
@@ -127,7 +127,7 @@ impl Fetch<'_> {
         Ok(self.partial.len())
     }
 
-    async fn receive(&mut self, mut body: Body, asking: Asking<'_>) -> Result<End, Trouble> {
+    async fn receive(&mut self, mut body: Body, asking: Asking<'_>) -> Tried<End> {
         let wanted = self.wanted.size;
         loop {
             let have = self.partial.len();
@@ -165,7 +165,7 @@ impl Fetch<'_> {
     }
 
     /// Looks at all that was received. What is wrong as a whole is fetched once more, from its beginning.
-    fn check(&mut self, end: &End) -> Result<(), Trouble> {
+    fn check(&mut self, end: &End) -> Tried<()> {
         let (promised, sent) = (self.wanted.size, self.partial.len());
         let actual = self.partial.digest();
         let right = actual == *self.wanted.digest;

@@ -11,7 +11,7 @@ use super::origin::{self, Origin};
 use super::patience::{Patience, pause};
 use super::proxy::ProxyOptions;
 use super::tls::{self, TlsOptions};
-use super::trouble::{self, Trouble, error};
+use super::trouble::{self, Tried, Trouble, error};
 use super::{Asking, RegistryOptions, said};
 use crate::error::{Asked, RegistryProblem, Result};
 use crate::progress::News;
@@ -64,7 +64,7 @@ impl Http {
     }
 
     /// Sends a request and follows where it is led; returns an answer of any other status.
-    pub async fn send(&self, request: &Request<'_>, asking: Asking<'_>) -> Result<Response, Trouble> {
+    pub async fn send(&self, request: &Request<'_>, asking: Asking<'_>) -> Tried<Response> {
         let mut url = request.url.clone();
         let most = asking.limits.redirects;
         for _ in 0..=most {
@@ -84,7 +84,7 @@ impl Http {
         Err(Trouble::Final(request.error(RegistryProblem::Redirects(most))))
     }
 
-    async fn send_once(&self, request: &Request<'_>, url: &Url, here: &Origin) -> Result<Response, Trouble> {
+    async fn send_once(&self, request: &Request<'_>, url: &Url, here: &Origin) -> Tried<Response> {
         let client = self.client(here, request)?;
         let mut builder = match &request.form {
             None => client.get(url.clone()),
@@ -139,7 +139,7 @@ impl Http {
         host: &str,
         asked: &Asked,
         asking: Asking<'_>,
-        mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+        mut attempt: impl AsyncFnMut() -> Tried<T>,
     ) -> Result<T> {
         let tries = self.patience.tries;
         let mut failed = 0;
@@ -176,7 +176,7 @@ async fn or_stop<T>(work: impl Future<Output = T>, asking: Asking<'_>) -> Result
 }
 
 /// Returns where a redirect leads, or what is wrong with that.
-fn next(from: &Url, response: &Response) -> Result<Url, String> {
+fn next(from: &Url, response: &Response) -> std::result::Result<Url, String> {
     let location = response.headers().get(LOCATION).map(HeaderValue::to_str);
     let Some(Ok(location)) = location else { return Err("nowhere".into()) };
     let mut to = from.join(location).map_err(|_| said::escaped(location))?;

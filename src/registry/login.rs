@@ -17,7 +17,7 @@ use super::credential::{self, Credential, CredentialSources, Found, Secret};
 use super::endpoint::Endpoint;
 use super::http::{Http, Request};
 use super::origin::Origin;
-use super::trouble::{self, Trouble};
+use super::trouble::{self, Tried, Trouble};
 use crate::error::{Asked, CredentialProblem, Error, ErrorKind, RegistryProblem, Result};
 use crate::limits::Limit;
 use crate::progress::News;
@@ -71,7 +71,7 @@ impl Http {
         endpoint: &Endpoint,
         mut request: Request<'_>,
         asking: Asking<'_>,
-    ) -> Result<Response, Trouble> {
+    ) -> Tried<Response> {
         let (mut own, mut others) = (0, 0);
         loop {
             let generation = self.authorize(endpoint, &mut request, asking).await?;
@@ -99,7 +99,7 @@ impl Http {
         endpoint: &Endpoint,
         request: &mut Request<'_>,
         asking: Asking<'_>,
-    ) -> Result<u64, Trouble> {
+    ) -> Tried<u64> {
         let mut state = endpoint.login.state.lock().await;
         if state.expires.is_some_and(|expires| expires <= Instant::now()) {
             self.renew(endpoint, &mut state, request, asking).await?;
@@ -114,7 +114,7 @@ impl Http {
         state: &mut State,
         request: &Request<'_>,
         asking: Asking<'_>,
-    ) -> Result<(), Trouble> {
+    ) -> Tried<()> {
         if state.found.is_none() {
             state.found = Some(endpoint.login.find(endpoint, asking)?);
         }
@@ -145,7 +145,7 @@ impl Http {
         endpoint: &Endpoint,
         request: &Request<'_>,
         asking: Asking<'_>,
-    ) -> Result<Response, Trouble> {
+    ) -> Tried<Response> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -174,7 +174,7 @@ impl Http {
         credential: &Credential,
         source: &str,
         asking: Asking<'_>,
-    ) -> Result<Token, Trouble> {
+    ) -> Tried<Token> {
         let request = token_request(endpoint, asked, credential)?;
         let response = self.send(&request, asking).await?;
         let (status, url) = (response.status(), super::origin::shown(response.url()));

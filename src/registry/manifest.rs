@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use super::body::{Body, Broken};
 use super::endpoint::Endpoint;
 use super::http::{Http, Request};
-use super::trouble::{Trouble, error};
+use super::trouble::{Tried, Trouble, error};
 use super::{Asking, Registry};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Asked, Error, ErrorKind, Found, ImageProblem, Place, RegistryProblem, Result};
@@ -123,7 +123,7 @@ impl Http {
         wanted: &Wanted<'_>,
         host: &str,
         asking: Asking<'_>,
-    ) -> Result<Vec<u8>, Trouble> {
+    ) -> Tried<Vec<u8>> {
         let allowed = asking.limits.manifest_bytes;
         match Body::of(response, &self.patience).bounded(allowed).await {
             Ok(Some(bytes)) => Ok(bytes),
@@ -143,7 +143,7 @@ impl Http {
 
 impl Wanted<'_> {
     /// Checks size and digest. The right bytes of another size than promised are the image's fault, not the way's.
-    fn check(&self, bytes: &[u8]) -> Result<(), Trouble> {
+    fn check(&self, bytes: &[u8]) -> Tried<()> {
         let Some(digest) = self.digest else { return Ok(()) };
         let actual = Digest::of(digest.algorithm(), bytes);
         let sent = bytes.len() as u64;

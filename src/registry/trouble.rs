@@ -9,6 +9,9 @@ use super::said;
 use super::tls;
 use crate::error::{Asked, Error, ErrorKind, RegistryProblem};
 
+/// What comes of one try.
+pub(super) type Tried<T> = std::result::Result<T, Trouble>;
+
 /// A failure of one try.
 #[derive(Debug)]
 pub(super) enum Trouble {

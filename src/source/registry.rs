@@ -9,11 +9,11 @@ use super::document::Descriptor;
 use super::layout;
 use super::supply::{LayerData, Supply};
 use super::{Image, OpenOptions};
-use crate::cache::{Cache, Entry, Found, Kept, Partial, Reserved};
+use crate::cache::{self, Cache, Entry, Kept, Partial, Reserved};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::error::{CacheProblem, Error, ErrorKind, ImageProblem, Place, Result};
-use crate::limits::Limits;
+use crate::error::{CacheProblem, Error, ErrorKind, Found, ImageProblem, Place, Result};
+use crate::limits::{Limit, Limits};
 use crate::progress::{News, Progress};
 use crate::read_at::FileSlice;
 use crate::registry::{Asking, Registry, RegistryOptions, WantedBlob};
@@ -106,20 +106,21 @@ impl Remote {
         place: &Place,
         options: &OpenOptions<'_>,
     ) -> Result<Vec<u8>> {
-        self.small(digest, size, self.pull == Pull::Always, options, |asking| {
+        self.small(digest, size, place, self.pull == Pull::Always, options, |asking| {
             self.registry.manifest(digest, size, place, asking)
         })
     }
 
     /// Returns a config.
     pub fn config(&self, digest: &Digest, size: u64, place: &Place, options: &OpenOptions<'_>) -> Result<Vec<u8>> {
-        self.small(digest, Some(size), false, options, |asking| self.registry.config(digest, size, place, asking))
+        self.small(digest, Some(size), place, false, options, |asking| self.registry.config(digest, size, place, asking))
     }
 
     fn small(
         &self,
         digest: &Digest,
         size: Option<u64>,
+        place: &Place,
         ask_anyway: bool,
         options: &OpenOptions<'_>,
         fetch: impl FnOnce(Asking<'_>) -> Result<Vec<u8>>,
@@ -127,7 +128,18 @@ impl Remote {
         match self.cache.read(digest, size, self.limits.manifest_bytes)? {
             Kept::Bytes(bytes) if !ask_anyway => return Ok(bytes),
             Kept::Bytes(_) | Kept::Missing => self.may_fetch(digest, CacheProblem::Missing)?,
-            Kept::Damaged(problem) => self.replaces(digest, problem, options.progress)?,
+            Kept::Damaged(actual) => {
+                let promised = size.unwrap_or_default();
+                self.replaces(digest, CacheProblem::Damaged { promised, actual }, options.progress)?;
+            }
+            Kept::DamagedDigest(found) => {
+                self.replaces(digest, CacheProblem::DamagedDigest(found), options.progress)?;
+            }
+            Kept::TooLarge(actual) => {
+                let (limit, allowed) = (Limit::ManifestBytes, self.limits.manifest_bytes);
+                let found = Found::Exactly(actual);
+                return Err(ErrorKind::Limit { place: place.clone(), limit, allowed, found }.into());
+            }
         }
         let bytes = fetch(self.asking(options.progress, options.cancel))?;
         self.keep(digest, &bytes, options)?;
@@ -194,7 +206,7 @@ impl Remote {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Reserved> {
-        let waiting = |waiting: crate::cache::Waiting| progress.tell(&News::Waiting { digest, pid: waiting.pid });
+        let waiting = |waiting: cache::Waiting| progress.tell(&News::Waiting { digest, pid: waiting.pid });
         self.cache.reserve(digest, size, again, &waiting, cancel)
     }
 }
@@ -233,15 +245,15 @@ impl Supply for RemoteLayer {
     fn fetch(&self, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice> {
         let Self { remote, digest, size, .. } = self;
         let again = match remote.cache.find(digest, Some(*size))? {
-            Found::Blob(slice) => {
+            cache::Found::Blob(slice) => {
                 progress.tell(&News::Cached { digest, bytes: *size });
                 return Ok(slice);
             }
-            Found::Missing => {
+            cache::Found::Missing => {
                 remote.may_fetch(digest, CacheProblem::Missing)?;
                 false
             }
-            Found::Damaged(actual) => {
+            cache::Found::Damaged(actual) => {
                 remote.replaces(digest, CacheProblem::Damaged { promised: *size, actual }, progress)?;
                 true
             }

@@ -1,0 +1,35 @@
+//! `planish cache`.
+
+mod list;
+mod place;
+mod prune;
+mod verify;
+
+use clap::Subcommand;
+
+pub use self::place::CacheArguments;
+pub use self::place::directory;
+use super::exit::Failure;
+
+/// Shows, checks and empties the cache of what came from registries
+#[derive(Debug, clap::Args)]
+pub struct CacheCommand {
+    #[command(subcommand)]
+    command: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(list::ListArguments),
+    Verify(verify::VerifyArguments),
+    Prune(prune::PruneArguments),
+}
+
+/// Runs the command.
+pub fn run(arguments: &CacheCommand) -> Result<(), Failure> {
+    match &arguments.command {
+        Action::List(arguments) => list::run(arguments),
+        Action::Verify(arguments) => verify::run(arguments),
+        Action::Prune(arguments) => prune::run(arguments),
+    }
+}

@@ -1,10 +1,13 @@
-//! Runs the programs of e2fsprogs: the only place that starts a process.
+//! Runs the programs of e2fsprogs and credential helpers: the only place that starts a process.
 //!
 //! A child gets an absolute path, an empty environment but for what is named here, its own process group, and a time
 //! limit; it ends when the caller is asked to stop.
 
+mod capture;
+mod credential_helper;
+
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,8 +19,10 @@ use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ToolProblem};
 use crate::path::Escaped;
 
-/// How much of a child's stderr is kept: its end, in bytes.
-const STDERR_KEPT: usize = 4096;
+pub use self::credential_helper::HelperName;
+
+use self::capture::{Captured, Reader};
+
 /// The oldest e2fsprogs whose `mkfs.ext4 -d` sorts a directory's names.
 const OLDEST: (u32, u32) = (1, 46);
 const OLDEST_TEXT: &str = "1.46";
@@ -91,9 +96,33 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// It cannot be started, is killed by a signal, or does not end in time; a stop was asked for. An exit code other
-    /// than 0 is no error here.
+    /// It cannot be started, is killed by a signal, writes too much, or does not end in time; a stop was asked for. An
+    /// exit code other than 0 is no error here.
     pub fn run(&self, invocation: &Invocation<'_>, cancel: &Cancel) -> Result<Output> {
+        let child = self.command(invocation).spawn().map_err(|source| {
+            Error::from(ErrorKind::Tool { tool: self.name, problem: ToolProblem::Start, source: Some(source) })
+        })?;
+        let mut child = Running(child);
+        if let Some(mut stdin) = child.0.stdin.take() {
+            let bytes = invocation.stdin.clone();
+            // A program that ends without reading is judged by how it ends.
+            std::thread::spawn(move || stdin.write_all(&bytes));
+        }
+        let stdout = Reader::start(child.0.stdout.take(), invocation.stdout);
+        let stderr = Reader::start(child.0.stderr.take(), Stdout::End);
+        let status = self.wait(&mut child, [&stdout, &stderr], invocation.seconds, cancel)?;
+        let stdout = match stdout.finish() {
+            Captured::Bytes(bytes) => bytes,
+            Captured::TooMuch(max) => return Err(Error::tool(self.name, ToolProblem::TooMuch(max))),
+        };
+        let Captured::Bytes(stderr) = stderr.finish() else { return Err(ErrorKind::Bug("stderr has no bound").into()) };
+        match (status.code(), status.signal()) {
+            (Some(code), _) => Ok(Output { code, stdout, stderr }),
+            (None, signal) => Err(Error::tool(self.name, ToolProblem::Killed(signal.unwrap_or_default()))),
+        }
+    }
+
+    fn command(&self, invocation: &Invocation<'_>) -> Command {
         let mut command = Command::new(&self.path);
         command
             .args(&invocation.arguments)
@@ -103,33 +132,23 @@ impl Program {
             .env("TZ", "UTC")
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .envs(invocation.environment.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null())
-            .stdout(if invocation.keep_stdout { Stdio::piped() } else { Stdio::null() })
+            .stdin(if invocation.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
+            .stdout(if invocation.stdout == Stdout::Discard { Stdio::null() } else { Stdio::piped() })
             .stderr(Stdio::piped())
             .process_group(0);
-        let child = command.spawn().map_err(|source| {
-            Error::from(ErrorKind::Tool { tool: self.name, problem: ToolProblem::Start, source: Some(source) })
-        })?;
-        let mut child = Running(child);
-        let (stdout, stderr) = (child.0.stdout.take(), child.0.stderr.take());
-        let stdout = std::thread::spawn(move || stdout.map(read_end).unwrap_or_default());
-        let stderr = std::thread::spawn(move || stderr.map(read_end).unwrap_or_default());
-        let status = self.wait(&mut child, invocation.seconds, cancel)?;
-        let (stdout, stderr) = (stdout.join().unwrap_or_default(), stderr.join().unwrap_or_default());
-        match (status.code(), status.signal()) {
-            (Some(code), _) => Ok(Output { code, stdout, stderr }),
-            (None, signal) => Err(Error::tool(self.name, ToolProblem::Killed(signal.unwrap_or_default()))),
-        }
+        command
     }
 
-    fn wait(&self, child: &mut Running, seconds: u64, cancel: &Cancel) -> Result<ExitStatus> {
+    /// Waits until the child has ended and nobody holds its stdout and stderr: a process that it leaves behind may.
+    fn wait(&self, child: &mut Running, readers: [&Reader; 2], seconds: u64, cancel: &Cancel) -> Result<ExitStatus> {
         let deadline = Instant::now() + Duration::from_secs(seconds);
         let mut pause = Duration::from_millis(1);
         loop {
-            if let Some(status) = child.0.try_wait().map_err(Error::io("wait for", &self.path))? {
-                return Ok(status);
+            let ended = child.0.try_wait().map_err(Error::io("wait for", &self.path))?;
+            match ended {
+                Some(status) if readers.iter().all(|reader| reader.is_finished()) => return Ok(status),
+                _ => cancel.check()?,
             }
-            cancel.check()?;
             if Instant::now() > deadline {
                 return Err(Error::tool(self.name, ToolProblem::TimedOut(seconds)));
             }
@@ -146,20 +165,40 @@ pub struct Invocation<'a> {
     pub arguments: Vec<OsString>,
     /// Its working directory.
     pub directory: &'a Path,
-    /// What its environment holds beside the locale and a plain `PATH`.
+    /// What its environment holds beside the locale and a plain `PATH`, or instead of them.
     pub environment: Vec<(&'static str, OsString)>,
     /// The time after which it is killed.
     pub seconds: u64,
-    /// Whether the end of its stdout is kept as well.
-    pub keep_stdout: bool,
+    /// What it reads from stdin.
+    pub stdin: Vec<u8>,
+    /// What is kept of its stdout.
+    pub stdout: Stdout,
 }
 
 impl<'a> Invocation<'a> {
     /// Returns an invocation without arguments.
     #[must_use]
     pub fn new(directory: &'a Path, seconds: u64) -> Self {
-        Self { arguments: Vec::new(), directory, environment: Vec::new(), seconds, keep_stdout: false }
+        Self {
+            arguments: Vec::new(),
+            directory,
+            environment: Vec::new(),
+            seconds,
+            stdin: Vec::new(),
+            stdout: Stdout::Discard,
+        }
     }
+}
+
+/// What is kept of a program's stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stdout {
+    /// Nothing.
+    Discard,
+    /// Its end.
+    End,
+    /// All of it; more than so many bytes are an error.
+    All(usize),
 }
 
 /// What a program left behind.
@@ -167,7 +206,7 @@ impl<'a> Invocation<'a> {
 pub struct Output {
     /// Its exit code.
     pub code: i32,
-    /// The end of what it wrote to stdout, where that was to be kept.
+    /// What it wrote to stdout, as far as that was to be kept.
     pub stdout: Vec<u8>,
     /// The end of what it wrote to stderr.
     pub stderr: Vec<u8>,
@@ -196,18 +235,6 @@ impl Drop for Running {
             let _ = self.0.wait();
         }
     }
-}
-
-fn read_end(mut stream: impl Read) -> Vec<u8> {
-    let mut kept = Vec::new();
-    let mut block = [0; 1024];
-    while let Ok(n @ 1..) = stream.read(&mut block) {
-        kept.extend_from_slice(&block[..n]);
-        if kept.len() > 2 * STDERR_KEPT {
-            kept.drain(..kept.len() - STDERR_KEPT);
-        }
-    }
-    kept
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -264,7 +291,7 @@ mod tests {
         let output = shell("printf 'a\\033[31m\\nb' >&2; exit 3", 10, &Cancel::default()).unwrap();
         assert_eq!((output.code, output.shown().as_str()), (3, r"a\x1b[31m; b"));
         let output = shell("yes | head -c 100000 >&2; printf end >&2", 10, &Cancel::default()).unwrap();
-        assert!(output.stderr.len() <= 2 * STDERR_KEPT && output.stderr.ends_with(b"end"));
+        assert!(output.stderr.len() <= 2 * capture::END_KEPT && output.stderr.ends_with(b"end"));
     }
 
     #[test]
@@ -280,6 +307,29 @@ mod tests {
     fn signals_and_time_limits_are_told_apart() {
         assert_eq!(problem(shell("kill -9 $$", 10, &Cancel::default())), "sh was killed by signal 9");
         assert_eq!(problem(shell("sleep 60", 0, &Cancel::default())), "sh did not end within 0 seconds");
+    }
+
+    #[test]
+    fn a_child_left_behind_with_our_pipes_does_not_hold_us() {
+        let started = Instant::now();
+        assert_eq!(problem(shell("sleep 3 & exit 0", 0, &Cancel::default())), "sh did not end within 0 seconds");
+        assert!(started.elapsed() < Duration::from_secs(3));
+    }
+
+    #[test]
+    fn stdin_is_given_and_stdout_bounded() {
+        let program = Program { name: "sh", path: "/bin/sh".into() };
+        let run = |script: &str, max| {
+            let arguments = vec!["-c".into(), script.into()];
+            let stdin = b"asked\n".to_vec();
+            let invocation =
+                Invocation { arguments, stdin, stdout: Stdout::All(max), ..Invocation::new(Path::new("/"), 20) };
+            program.run(&invocation, &Cancel::default())
+        };
+        assert_eq!(run("cat", 6).unwrap().stdout, b"asked\n");
+        assert_eq!(problem(run("cat", 5)), "sh wrote more than 5 bytes to stdout");
+        assert_eq!(problem(run("exec yes", 65_536)), "sh wrote more than 65536 bytes to stdout");
+        assert_eq!(run("exit 3", 5).unwrap().code, 3);
     }
 
     #[test]

@@ -26,9 +26,7 @@ pub fn of(error: &Error) -> Option<String> {
         ErrorKind::Output { problem: OutputProblem::Exists, .. } => "--force replaces it".into(),
         ErrorKind::Output { problem: OutputProblem::InsideSource, .. } => "choose an --output elsewhere".into(),
         ErrorKind::Registry { problem, .. } => return of_registry(problem),
-        ErrorKind::Credentials { problem: CredentialProblem::Wanted, .. } => {
-            "log in with docker login or podman login, or give --creds USER --password-stdin".into()
-        }
+        ErrorKind::Credentials { problem, .. } => return Some(of_credentials(problem).into()),
         ErrorKind::Cache { problem, .. } => return of_cache(problem),
         ErrorKind::Strict { .. } => "drop --strict to build with the losses noted".into(),
         ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => {
@@ -54,7 +52,9 @@ pub fn of_name(error: &NameError) -> Option<String> {
 
 fn of_registry(problem: &RegistryProblem) -> Option<String> {
     Some(match problem {
-        RegistryProblem::Untrusted(_) => "if the CA is a private one, give its certificate with --ca-file".into(),
+        RegistryProblem::Untrusted(_) => {
+            "--ca-file trusts the CA of a private registry; --plain-http is for one without TLS".into()
+        },
         RegistryProblem::NoCertificates => "install ca-certificates, or set SSL_CERT_FILE or --ca-file".into(),
         RegistryProblem::TooSlow { .. } => "lower --min-rate".into(),
         RegistryProblem::Stalled { .. } => "raise --idle-timeout".into(),
@@ -76,6 +76,15 @@ fn of_cache(problem: &CacheProblem) -> Option<String> {
         CacheProblem::NotRegular => "remove it if it is yours".into(),
         _ => return None,
     })
+}
+
+fn of_credentials(problem: &CredentialProblem) -> &'static str {
+    match problem {
+        CredentialProblem::Helper { .. } | CredentialProblem::File { .. } => {
+            "--no-creds asks without credentials, --authfile takes them from one file"
+        }
+        _ => "podman login or docker login stores credentials, --creds USER --password-stdin gives them",
+    }
 }
 
 fn of_image(problem: &ImageProblem) -> Option<String> {

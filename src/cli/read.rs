@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use planish::Cancel;
 use planish::flatten::ReadOptions;
-use planish::progress::Progress;
+use planish::progress::{News, Progress};
 use planish::source::{Platform, SourceName};
 use planish::time::Timestamp;
 
@@ -76,13 +76,22 @@ impl Job {
         };
         let clock = source_date_epoch()?;
         let cancel = signals::cancel()?;
+        let observer = progress::observer(arguments.progress, arguments.verbose);
+        let remote = match &source {
+            SourceName::Docker(_) => {
+                let (options, warnings) = arguments.remote.options()?;
+                warnings.iter().for_each(|warning| observer.tell(&News::Warning(warning)));
+                Some(options)
+            }
+            _ => None,
+        };
         let read = ReadOptions {
             platform,
             implied_mtime: clock.unwrap_or(0),
             keep_selinux: arguments.keep_selinux,
             jobs: arguments.jobs.map_or_else(processors, usize::from),
             downloads: arguments.jobs.map_or(DOWNLOADS, usize::from),
-            remote: Some(arguments.remote.options()?),
+            remote,
             limits: arguments.limits.limits(),
         };
         Ok(Self {
@@ -91,7 +100,7 @@ impl Job {
             clock,
             work_dir: arguments.work_dir.clone().or_else(|| environment("TMPDIR").map(PathBuf::from)),
             search_path: environment("PATH").unwrap_or_default(),
-            observer: progress::observer(arguments.progress, arguments.verbose),
+            observer,
             cancel,
         })
     }

@@ -50,15 +50,16 @@ enum PullArgument {
 }
 
 impl RemoteArguments {
-    /// Reads the rest from files and the environment.
-    pub fn options(&self) -> Result<RemoteOptions, Failure> {
-        let login = self.login.options()?;
-        Ok(RemoteOptions {
+    /// Reads the rest from files and the environment, for a source that is a registry; with it comes what a person
+    /// should know.
+    pub fn options(&self) -> Result<(RemoteOptions, Vec<String>), Failure> {
+        let login = self.login.login()?;
+        let options = RemoteOptions {
             registry: RegistryOptions {
                 plain_http: login.plain_http,
                 https: login.https,
                 tls: login.tls,
-                proxies: login.proxies,
+                proxies: login.proxy,
                 credentials: login.credentials,
                 mirrors: login.mirrors,
                 patience: Patience {
@@ -77,6 +78,7 @@ impl RemoteArguments {
                 PullArgument::Always => Pull::Always,
                 PullArgument::Never => Pull::Never,
             },
-        })
+        };
+        Ok((options, login.warnings))
     }
 }

@@ -21,6 +21,8 @@ pub enum ToolProblem {
     Killed(i32),
     #[error("did not end within {0} seconds")]
     TimedOut(u64),
+    #[error("wrote more than {0} bytes to stdout")]
+    TooMuch(usize),
     #[error("refused a request: {0}")]
     Refused(String),
     #[error("ran out of space in {path}: the filesystem needs {needed} bytes")]

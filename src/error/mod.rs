@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub use image::{EntryPlace, ImageProblem, LayerPlace, Place};
 pub use machine::{OutputProblem, ToolProblem};
-pub use registry::{Asked, CacheProblem, CredentialProblem, RegistryProblem};
+pub use registry::{Asked, CacheProblem, CertificateProblem, CredentialProblem, RegistryProblem};
 
 use crate::cancel::Signal;
 use crate::limits::Limit;
@@ -82,6 +82,17 @@ pub enum ErrorKind {
         host: String,
         /// What is wrong.
         problem: CredentialProblem,
+    },
+    /// A file of certificates or keys for TLS.
+    #[error("{} {problem}", ShownPath(path))]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it. Nothing of its content is in here.
+        problem: CertificateProblem,
+        /// The system's answer, where it has one.
+        #[source]
+        source: Option<std::io::Error>,
     },
     /// The cache.
     #[error("cache: {what} {problem}")]
@@ -262,10 +273,13 @@ impl Error {
                 (fault, _) => fault,
             },
             ErrorKind::Output { problem, .. } => problem.fault(),
-            ErrorKind::Registry { .. } => Fault::Registry,
+            ErrorKind::Registry { problem, .. } => problem.fault(),
             ErrorKind::Credentials { .. } => Fault::Credentials,
             ErrorKind::Cache { problem, .. } => problem.fault(),
-            ErrorKind::Tool { .. } | ErrorKind::Io { .. } | ErrorKind::NoSpace { .. } => Fault::Machine,
+            ErrorKind::Tool { .. }
+            | ErrorKind::Io { .. }
+            | ErrorKind::NoSpace { .. }
+            | ErrorKind::Certificate { .. } => Fault::Machine,
             ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } | ErrorKind::NotAFilesystem { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
             ErrorKind::Bug(_) | ErrorKind::Engine(_) => Fault::Bug,
@@ -296,6 +310,12 @@ impl Error {
             let what = ShownPath(path).to_string();
             ErrorKind::Cache { what, problem, source: Some(source.into()) }.into()
         }
+    }
+
+    /// Returns an error about a file of certificates or keys.
+    #[must_use]
+    pub fn certificate(path: &Path, problem: CertificateProblem) -> Self {
+        ErrorKind::Certificate { path: path.to_owned(), problem, source: None }.into()
     }
 
     /// Returns an error about the place for the result.

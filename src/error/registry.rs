@@ -75,6 +75,40 @@ pub enum RegistryProblem {
     Malformed(String),
 }
 
+impl RegistryProblem {
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::NoCertificates => Fault::Machine,
+            _ => Fault::Registry,
+        }
+    }
+}
+
+/// What is wrong with a file of certificates or keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each text says what the variant means")]
+pub enum CertificateProblem {
+    #[error("cannot be read")]
+    Unreadable,
+    #[error("has more than {0} bytes, too many for certificates")]
+    TooLarge(u64),
+    #[error("is not PEM")]
+    NotPem,
+    #[error("holds no certificate")]
+    NoCertificate,
+    #[error("holds a certificate that cannot be read")]
+    BadCertificate,
+    #[error("holds no private key")]
+    NoKey,
+    #[error("is a client certificate without its key: a file of the same name that ends in .key")]
+    KeyMissing,
+    #[error("is the key of a client certificate that is not there: a file of the same name that ends in .cert")]
+    CertificateMissing,
+    #[error("is no certificate chain for the key beside it, or the key is of an unknown kind")]
+    Mismatch,
+}
+
 /// What is wrong with the credentials for a registry. No secret is in here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

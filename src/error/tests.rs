@@ -41,6 +41,16 @@ fn a_message_names_its_subject_first() {
             Error::image(Place::Layers, ImageProblem::NameBytes(5_000_000_000)),
             "the image has names of 5000000000 bytes in all, the direct engine can write 4294967295",
         ),
+        (Error::certificate(Path::new("a.crt"), CertificateProblem::NotPem), "a.crt is not PEM"),
+        (
+            ErrorKind::Registry {
+                host: "quay.io".into(),
+                asked: Asked::Host,
+                problem: RegistryProblem::Untrusted("its certificate has expired".into()),
+            }
+            .into(),
+            "quay.io: the registry cannot be trusted: its certificate has expired",
+        ),
         (Error::output(Path::new("/tmp/a\nb"), OutputProblem::Exists), r"output /tmp/a\x0ab: exists already"),
     ];
     for (error, want) in table {
@@ -56,6 +66,11 @@ fn each_group_has_its_documented_exit_code() {
     assert_eq!(code(Error::image(Place::Layers, ImageProblem::Empty)), 5);
     assert_eq!(code(output(OutputProblem::Parent)), 6);
     assert_eq!(code(Error::io("open", "/x")(std::io::Error::from(std::io::ErrorKind::NotFound))), 6);
+    let registry = |problem| code(ErrorKind::Registry { host: "x".into(), asked: Asked::Host, problem }.into());
+    assert_eq!(registry(RegistryProblem::Redirects(10)), 3);
+    assert_eq!(registry(RegistryProblem::NoCertificates), 6);
+    assert_eq!(code(ErrorKind::Credentials { host: "x".into(), problem: CredentialProblem::Wanted }.into()), 4);
+    assert_eq!(code(Error::certificate(Path::new("x"), CertificateProblem::NotPem)), 6);
     assert_eq!(code(ErrorKind::Size { needed: 2, allowed: 1 }.into()), 7);
     assert_eq!(code(ErrorKind::Proof { count: 1, first: String::new() }.into()), 8);
     assert_eq!(code(ErrorKind::Bug("x").into()), 70);

@@ -24,7 +24,8 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub fn new(host: &str, repository: &str, options: &RegistryOptions) -> Result<Self> {
-        let plain = options.plain_http || (origin::is_loopback(host) && !options.https);
+        let https = options.https || options.tls.knows(host);
+        let plain = options.plain_http || (origin::is_loopback(host) && !https);
         let scheme = if plain { "http" } else { "https" };
         let address = if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host };
         let base: Url = format!("{scheme}://{address}/v2/{repository}/").parse().map_err(|_| {

@@ -111,7 +111,8 @@ impl Http {
             return Ok(client.clone());
         }
         let host = origin.host_and_port();
-        let tls = if origin.is_https() { tls::client_config(&host, &self.tls)? } else { tls::none() };
+        let unused = TlsOptions::unused();
+        let tls = tls::client_config(&host, if origin.is_https() { &self.tls } else { &unused })?;
         let mut builder = Client::builder()
             .user_agent(USER_AGENT)
             .redirect(reqwest::redirect::Policy::none())

@@ -2,7 +2,7 @@
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ToolProblem};
-use crate::program::{Invocation, Tools};
+use crate::program::{Invocation, Stdout, Tools};
 use crate::work::WorkDir;
 
 const SECONDS_MAX: u64 = 3600;
@@ -21,7 +21,7 @@ pub struct FsckResult;
 pub fn fsck(tools: &Tools, work: &WorkDir, cancel: &Cancel) -> Result<FsckResult> {
     let invocation = Invocation {
         arguments: vec!["-fn".into(), WorkDir::IMAGE.into()],
-        keep_stdout: true,
+        stdout: Stdout::End,
         ..Invocation::new(work.path(), SECONDS_MAX)
     };
     let output = tools.e2fsck.run(&invocation, cancel)?;

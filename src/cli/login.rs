@@ -1,0 +1,158 @@
+//! How a registry is reached: credentials, certificates, proxies.
+
+mod environment;
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use planish::registry::Mirror;
+use planish::registry::credential::{Credential, CredentialSources, Secret};
+use planish::registry::proxy::ProxyOptions;
+use planish::registry::tls::TlsOptions;
+
+use self::environment::Environment;
+use super::exit::Failure;
+
+/// The longest password that is read from stdin.
+const PASSWORD_MAX: u64 = 64 << 10;
+
+/// The flags that say how a registry is reached.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Registry")]
+pub struct LoginArguments {
+    /// The only file to look for credentials in [default: those of podman and docker]
+    #[arg(long, value_name = "FILE")]
+    authfile: Option<PathBuf>,
+    /// User and password for the registry; others on this machine can read the password in the list of processes,
+    /// so rather give USER alone, with --password-stdin
+    #[arg(long, value_name = "USER[:PASSWORD]", value_parser = login)]
+    creds: Option<Secret>,
+    /// Read the password for --creds USER from stdin: one line
+    #[arg(long, requires = "creds")]
+    password_stdin: bool,
+    /// Ask the registry without credentials, whatever is stored
+    #[arg(long, conflicts_with_all = ["authfile", "creds"])]
+    no_creds: bool,
+    /// Trust the certificates in a PEM file as well as the system's; may be repeated
+    #[arg(long, value_name = "FILE")]
+    ca_file: Vec<PathBuf>,
+    /// Whether the registry has to prove who it is
+    ///
+    /// Given either way, loopback addresses are asked by HTTPS, too.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          action = clap::ArgAction::Set)]
+    tls_verify: Option<bool>,
+    /// Speak HTTP without TLS to the registry: anyone on the way can read and change what is said
+    #[arg(long, conflicts_with = "tls_verify")]
+    plain_http: bool,
+    /// Ask this host before docker.io, or before REGISTRY; may be repeated
+    #[arg(long, value_name = "[REGISTRY=]HOST[:PORT]", value_parser = mirror)]
+    registry_mirror: Vec<Mirror>,
+}
+
+/// How a registry is reached, as the command line and the environment say it.
+#[derive(Debug)]
+pub struct Login {
+    /// Where its credentials are.
+    pub credentials: CredentialSources,
+    /// Whom to trust.
+    pub tls: TlsOptions,
+    /// The proxies on the way.
+    pub proxy: ProxyOptions,
+    /// Whether HTTP without TLS is spoken to it.
+    pub plain_http: bool,
+    /// Whether TLS is spoken to loopback addresses as well.
+    pub https: bool,
+    /// Whom to ask first, in order.
+    pub mirrors: Vec<Mirror>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+impl LoginArguments {
+    /// Reads the environment, the system's certificates, and stdin if `--password-stdin` is there: only for a source
+    /// that is a registry.
+    pub fn login(&self) -> Result<Login, Failure> {
+        self.login_from(&Environment::of_process(), std::io::stdin())
+    }
+
+    fn login_from(&self, environment: &Environment, stdin: impl Read) -> Result<Login, Failure> {
+        let system = rustls_native_certs::load_native_certs();
+        let warnings = system.errors.iter().map(|error| {
+            format!("a certificate of this system: {}", planish::path::Shortened(error.to_string().as_bytes()))
+        });
+        Ok(Login {
+            credentials: CredentialSources {
+                given: self.given(stdin)?,
+                none: self.no_creds,
+                authfile: self.authfile.clone(),
+                files: environment.credential_files(),
+                search_path: environment.get("PATH").unwrap_or_default(),
+                helper_environment: environment.for_helpers(),
+            },
+            warnings: warnings.collect(),
+            tls: TlsOptions {
+                roots: system.certs,
+                ca_files: self.ca_file.clone(),
+                certs_directories: environment.certs_directories(),
+                verify: self.tls_verify.unwrap_or(true),
+            },
+            proxy: environment.proxy()?,
+            plain_http: self.plain_http,
+            https: self.tls_verify.is_some() || !self.ca_file.is_empty(),
+            mirrors: self.registry_mirror.clone(),
+        })
+    }
+
+    fn given(&self, stdin: impl Read) -> Result<Option<Credential>, Failure> {
+        let usage = |text: &str| Failure::Usage(text.to_owned());
+        let Some(creds) = &self.creds else { return Ok(None) };
+        let (user, password) = match (creds.expose().split_once(':'), self.password_stdin) {
+            (Some((user, password)), false) => (user, password.to_owned()),
+            (None, true) => (creds.expose(), password_of(stdin)?),
+            (None, false) => return Err(usage("--creds has no password: add --password-stdin to read it from stdin")),
+            (Some(_), true) => return Err(usage("--creds holds a password, and --password-stdin reads another")),
+        };
+        if user.is_empty() {
+            return Err(usage("--creds has no user"));
+        }
+        Ok(Some(Credential::of_user(user.to_owned(), Secret::new(password))))
+    }
+}
+
+/// Takes what `--creds` says. It is judged later: clap shows a value that is refused here.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a Result")]
+fn login(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text.to_owned()))
+}
+
+fn mirror(text: &str) -> Result<Mirror, &'static str> {
+    let (registry, host) = text.split_once('=').unwrap_or(("docker.io", text));
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    if !plain(registry) || !plain(host) {
+        return Err("a mirror is HOST, HOST:PORT or REGISTRY=HOST");
+    }
+    Ok(Mirror { registry: registry.to_owned(), host: host.to_owned() })
+}
+
+/// Reads one line, without its end.
+fn password_of(stdin: impl Read) -> Result<String, Failure> {
+    let usage = |text: &str| Failure::Usage(format!("--password-stdin: {text}"));
+    let mut bytes = Vec::new();
+    stdin
+        .take(PASSWORD_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| usage(&format!("stdin cannot be read: {error}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| usage("stdin is not UTF-8"))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line {
+        "" => Err(usage("stdin is empty")),
+        _ if line.contains('\n') => Err(usage("stdin has more than one line")),
+        _ if text.len() as u64 > PASSWORD_MAX => Err(usage("the line is too long for a password")),
+        _ => Ok(line.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

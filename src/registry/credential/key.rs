@@ -1,0 +1,114 @@
+//! The keys under which `auths` and `credHelpers` name a registry or a part of it.
+
+/// What docker calls its Hub where it stores credentials.
+pub const HUB_SERVER: &str = "https://index.docker.io/v1/";
+const HUB: &str = "docker.io";
+const HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
+/// Returns the servers to ask a helper about: docker and podman name the Hub differently.
+pub fn servers(host: &str) -> Vec<&str> {
+    if host_of(host) == HUB { vec![HUB_SERVER, HUB] } else { vec![host] }
+}
+
+/// Returns those of `keys` that hold for a repository, the most particular first.
+///
+/// A namespace holds for what is below it at a `/`. Of keys that mean the same one that is spelled as podman does it
+/// goes first, then docker's name of the Hub, then the others in their order.
+pub fn matching<'a>(keys: impl Iterator<Item = &'a str>, host: &str, repository: &str) -> Vec<&'a str> {
+    let whole = format!("{}/{repository}", host_of(host));
+    let holds = |scope: &str| whole.strip_prefix(scope).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let mut held: Vec<(String, &str)> =
+        keys.map(|key| (normal(key), key)).filter(|(scope, _)| !scope.is_empty() && holds(scope)).collect();
+    held.sort_by_key(|(scope, key)| (std::cmp::Reverse(scope.len()), scope != key, *key != HUB_SERVER));
+    held.into_iter().map(|(_, key)| key).collect()
+}
+
+/// Returns the key of `keys` that means a whole registry.
+pub fn registry<'a>(keys: impl Iterator<Item = &'a str>, host: &str) -> Option<&'a str> {
+    matching(keys, host, "").into_iter().next()
+}
+
+/// Returns a key as `HOST[:PORT][/NAMESPACE]`: without a scheme, and without the path of a registry's API.
+fn normal(key: &str) -> String {
+    let (key, is_url) = match key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")) {
+        Some(rest) => (rest, true),
+        None => (key, false),
+    };
+    let bare = key.trim_end_matches('/');
+    // `HOST/v2` may be a namespace; only a URL, or a slash at its end, says that it is the API.
+    let is_api = is_url || bare.len() < key.len();
+    let bare = match bare.split_once('/') {
+        Some((host, "v1" | "v2")) if is_api => host,
+        _ => bare,
+    };
+    match bare.split_once('/') {
+        Some((host, namespace)) => format!("{}/{namespace}", host_of(host)),
+        None => host_of(bare),
+    }
+}
+
+fn host_of(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    if HUB_HOSTS.contains(&host.as_str()) { HUB.to_owned() } else { host }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_particular_key_goes_first() {
+        let keys = [
+            "quay.io",
+            "quay.io/ns/repo",
+            "https://quay.io/v2/",
+            "quay.io/ns",
+            "quay.io/n",
+            "quay.io/ns/repository",
+            "quay.io:443",
+            "io",
+            "",
+        ];
+        let found = matching(keys.into_iter(), "quay.io", "ns/repo");
+        assert_eq!(found, ["quay.io/ns/repo", "quay.io/ns", "quay.io", "https://quay.io/v2/"]);
+    }
+
+    #[test]
+    fn every_spelling_of_a_registry_is_known() {
+        let table = [
+            ("quay.io", "quay.io", true),
+            ("QUAY.io", "quay.io", true),
+            ("https://quay.io", "quay.io", true),
+            ("http://quay.io/v1/", "quay.io", true),
+            ("https://quay.io/v2", "quay.io", true),
+            ("quay.io/v1/", "quay.io", true),
+            ("quay.io/v1", "quay.io", false),
+            ("quay.io:443", "quay.io", false),
+            ("quay.io", "quay.io:443", false),
+            ("quay.io.evil.example", "quay.io", false),
+            ("notquay.io", "quay.io", false),
+            ("localhost:5000", "localhost:5000", true),
+            ("https://index.docker.io/v1/", "docker.io", true),
+            ("https://index.docker.io/v1/", "index.docker.io", true),
+            ("docker.io", "registry-1.docker.io", true),
+            ("registry-1.docker.io", "docker.io", true),
+            ("hub.docker.io", "docker.io", false),
+        ];
+        for (key, host, want) in table {
+            assert_eq!(registry([key].into_iter(), host).is_some(), want, "{key} for {host}");
+        }
+    }
+
+    #[test]
+    fn of_the_names_of_the_hub_podmans_goes_first() {
+        let keys = ["http://docker.io", "index.docker.io", "https://index.docker.io/v1/", "docker.io"];
+        let found = matching(keys.into_iter(), "docker.io", "library/ubuntu");
+        assert_eq!(found, ["docker.io", "https://index.docker.io/v1/", "http://docker.io", "index.docker.io"]);
+    }
+
+    #[test]
+    fn a_helper_is_asked_for_the_hub_by_both_names() {
+        assert_eq!(servers("index.docker.io"), ["https://index.docker.io/v1/", "docker.io"]);
+        assert_eq!(servers("localhost:5000"), ["localhost:5000"]);
+    }
+}

@@ -1,0 +1,345 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::cancel::Signal;
+
+/// A directory of files and helpers, as the sources of credentials.
+struct Machine {
+    directory: TempDir,
+    sources: CredentialSources,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut path = directory.path().as_os_str().to_owned();
+        path.push(":/usr/bin:/bin");
+        Self { directory, sources: CredentialSources { search_path: path, ..CredentialSources::default() } }
+    }
+
+    /// A machine whose only file holds `json`.
+    fn of(json: &str) -> Self {
+        let mut machine = Self::new();
+        machine.searched("auth.json", json);
+        machine
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn file(&self, name: &str, content: &str, mode: u32) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    fn searched(&mut self, name: &str, content: &str) {
+        let path = self.file(name, content, 0o600);
+        self.sources.files.push(path);
+    }
+
+    fn helper(&self, name: &str, script: &str) {
+        self.executable(name, &format!("#!/bin/sh\n{script}\n"));
+    }
+
+    /// Has a process of its own write it: what other threads start would inherit a file that is open for writing here,
+    /// and that cannot be executed.
+    fn executable(&self, name: &str, content: &str) {
+        let path = self.path(&format!("docker-credential-{name}"));
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", r#"printf %s "$0" >"$1"; chmod 755 "$1""#, content]).arg(path);
+        assert!(shell.status().unwrap().success());
+    }
+
+    fn find(&self, host: &str, repository: &str) -> Result<Found> {
+        find_within(host, repository, &self.sources, 20, &Cancel::default())
+    }
+
+    fn credential(&self, host: &str, repository: &str) -> String {
+        shown(&self.find(host, repository).unwrap().credential)
+    }
+
+    /// The error's text, with the directory as `DIR`.
+    fn problem(&self) -> String {
+        let error = self.find("quay.io", "ns/repo").unwrap_err();
+        assert_eq!(error.fault().exit_code(), 4, "{error}");
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(!text.contains('\x1b'), "{text}");
+        error.to_string().replace(self.directory.path().to_str().unwrap(), "DIR")
+    }
+}
+
+fn shown(credential: &Credential) -> String {
+    match credential {
+        Credential::Anonymous => "anonymous".into(),
+        Credential::Password { user, password } => format!("{user}:{}", password.expose()),
+        Credential::IdentityToken(token) => format!("identity {}", token.expose()),
+        Credential::Bearer(token) => format!("bearer {}", token.expose()),
+    }
+}
+
+const ANSWER: &str = r#"{"ServerURL":"x","Username":"helped","Secret":"hunter2"}"#;
+const NOT_FOUND: &str = "echo 'credentials not found in native keychain'; exit 1";
+
+#[test]
+fn every_form_of_an_entry_is_understood() {
+    let table = [
+        (r#"{"auth":"bWU6aHVudGVyMg=="}"#, "me:hunter2"),
+        (r#"{"auth":"bWU6aHVudGVyMg"}"#, "me:hunter2"),
+        (r#"{"auth":"bWU6YTpi"}"#, "me:a:b"),
+        (r#"{"auth":"dTpwAAA="}"#, "u:p"),
+        (r#"{"auth":"PHRva2VuPjpodW50ZXIy"}"#, "identity hunter2"),
+        (r#"{"username":"me","password":"hunter2"}"#, "me:hunter2"),
+        (r#"{"auth":"","username":"me","password":"hunter2"}"#, "me:hunter2"),
+        (r#"{"username":"<token>","password":"hunter2"}"#, "identity hunter2"),
+        (r#"{"auth":"bWU6aHVudGVyMg==","identitytoken":"t"}"#, "identity t"),
+        (r#"{"auth":"bWU6aHVudGVyMg==","identitytoken":"t","registrytoken":"r"}"#, "bearer r"),
+        (r#"{"auth":"bWU6YQ==","auth":"bWU6Yg==","email":"x","new":[1]}"#, "me:b"),
+        (r#"{"username":"me"}"#, "anonymous"),
+        (r#"{}"#, "anonymous"),
+        (r#"null"#, "anonymous"),
+    ];
+    for (entry, want) in table {
+        let machine = Machine::of(&format!(r#"{{"auths":{{"quay.io":{entry}}}}}"#));
+        assert_eq!(machine.credential("quay.io", "ns/repo"), want, "{entry}");
+    }
+}
+
+#[test]
+fn the_most_particular_entry_that_holds_anything_is_taken() {
+    let machine = Machine::of(
+        r#"{"auths":{
+            "quay.io/ns/empty":{},
+            "quay.io/ns":{"auth":"bnM6aHVudGVyMg=="},
+            "quay.io":{"auth":"aG9zdDpodW50ZXIy"},
+            "https://index.docker.io/v1/":{"auth":"aHViOmh1bnRlcjI="}}}"#,
+    );
+    let table = [
+        ("quay.io", "ns/repo", "ns:hunter2"),
+        ("quay.io", "ns/empty", "ns:hunter2"),
+        ("quay.io", "nsx/repo", "host:hunter2"),
+        ("docker.io", "library/ubuntu", "hub:hunter2"),
+        ("registry-1.docker.io", "library/ubuntu", "hub:hunter2"),
+        ("quay.io:5000", "ns/repo", "anonymous"),
+    ];
+    for (host, repository, want) in table {
+        assert_eq!(machine.credential(host, repository), want, "{host}/{repository}");
+    }
+}
+
+#[test]
+fn sources_are_asked_in_order() {
+    let entry = |user: &str| format!(r#"{{"auths":{{"quay.io":{{"username":"{user}","password":"p"}}}}}}"#);
+    let mut machine = Machine::new();
+    let found = |machine: &Machine| {
+        let found = machine.find("quay.io", "a").unwrap();
+        let source = found.source.replace(machine.directory.path().to_str().unwrap(), "DIR");
+        (shown(&found.credential), source)
+    };
+    let pair = |credential: &str, source: &str| (credential.to_owned(), source.to_owned());
+    assert_eq!(found(&machine), pair("anonymous", "none found"));
+    machine.sources.files.push(machine.path("missing"));
+    machine.searched("empty", " \n");
+    machine.searched("other", r#"{"auths":{"ghcr.io":{"auth":"!"}}}"#);
+    machine.searched("first", &entry("first"));
+    machine.searched("second", &entry("second"));
+    assert_eq!(found(&machine), pair("first:p", "DIR/first"));
+    machine.sources.authfile = Some(machine.file("named", &entry("named"), 0o600));
+    assert_eq!(found(&machine), pair("named:p", "DIR/named"));
+    machine.sources.authfile = Some(machine.path("other"));
+    assert_eq!(found(&machine), pair("anonymous", "none found"));
+    machine.sources.given = Some(Credential::of_user("given".into(), Secret::new("p".into())));
+    assert_eq!(found(&machine), pair("given:p", "--creds"));
+    machine.sources.none = true;
+    assert_eq!(found(&machine), pair("anonymous", "--no-creds"));
+}
+
+#[test]
+fn a_store_goes_before_auths_and_a_helper_of_the_registry_before_both() {
+    let auths = r#""auths":{"quay.io":{"auth":"bWU6aHVudGVyMg=="}}"#;
+    let table = [
+        (r#""credsStore":"store""#, "helped:hunter2", "DIR/docker-credential-store, named in DIR/auth.json"),
+        (r#""credsStore":"none""#, "me:hunter2", "DIR/auth.json"),
+        (r#""credsStore":"""#, "me:hunter2", "DIR/auth.json"),
+        (r#""credsStore":"missing","credHelpers":{"https://quay.io":"none"}"#, "me:hunter2", "DIR/auth.json"),
+        (r#""credsStore":"missing","credHelpers":{"quay.io":""}"#, "me:hunter2", "DIR/auth.json"),
+        (r#""credsStore":"none","credHelpers":{"quay.io":"store"}"#, "helped:hunter2", "store"),
+        (r#""credsStore":"none","credHelpers":{"ghcr.io":"missing","quay.io/ns":"missing"}"#, "me:hunter2", "auth"),
+    ];
+    for (helpers, want, source) in table {
+        let machine = Machine::of(&format!("{{{auths},{helpers}}}"));
+        machine.helper("store", &format!("echo '{ANSWER}'"));
+        machine.helper("none", NOT_FOUND);
+        let found = machine.find("quay.io", "ns/repo").unwrap();
+        assert_eq!(shown(&found.credential), want, "{helpers}");
+        let source = source.trim_start_matches("DIR/");
+        assert!(found.source.contains(source.split(", ").next().unwrap()), "{helpers}: {}", found.source);
+    }
+}
+
+#[test]
+fn a_helper_gets_the_server_on_stdin_and_a_bare_environment() {
+    let machine = Machine::of(r#"{"credsStore":"say"}"#);
+    let script = r#"read server || true
+printf '{"Username":"%s %s","Secret":"%s %s %s"}' "$*" "$server" "$HOME" "$LC_ALL" "${CARGO_MANIFEST_DIR-none}""#;
+    machine.helper("say", script);
+    let mut sources = machine.sources.clone();
+    sources.helper_environment.push(("HOME", "/home/me".into()));
+    let ask = |host| shown(&find(host, "a", &sources, &Cancel::default()).unwrap().credential);
+    assert_eq!(ask("localhost:5000"), "get localhost:5000:/home/me C none");
+    assert_eq!(ask("registry-1.docker.io"), "get https://index.docker.io/v1/:/home/me C none");
+}
+
+#[test]
+fn a_helper_answers_for_the_hub_under_podmans_name_too() {
+    let machine = Machine::of(r#"{"credHelpers":{"docker.io":"podman"}}"#);
+    let script = format!("read server || true; case $server in docker.io) echo '{ANSWER}' ;; *) {NOT_FOUND} ;; esac");
+    machine.helper("podman", &script);
+    assert_eq!(machine.credential("index.docker.io", "library/ubuntu"), "helped:hunter2");
+}
+
+#[test]
+fn what_a_helper_answers_is_a_credential_or_none() {
+    let table = [
+        (r#"{"Username":"me","Secret":"hunter2"}"#, "me:hunter2"),
+        (r#"{"Username":"<token>","Secret":"hunter2"}"#, "identity hunter2"),
+        (r#"{"Username":"","Secret":""}"#, "anonymous"),
+    ];
+    for (answer, want) in table {
+        let machine = Machine::of(r#"{"credsStore":"x"}"#);
+        machine.helper("x", &format!("echo '{answer}'"));
+        assert_eq!(machine.credential("quay.io", "a"), want, "{answer}");
+    }
+}
+
+#[test]
+fn a_helper_that_fails_ends_the_search_and_is_named() {
+    let table = [
+        ("echo hunter2 >&2; printf 'hunter2\\033[31m'; exit 1", "failed with exit code 1"),
+        ("kill -9 $$", "was killed by signal 9"),
+        ("exec yes hunter2", "wrote more than 65536 bytes to stdout"),
+        ("head -c 10485760 /dev/zero", "wrote more than 65536 bytes to stdout"),
+        ("echo hunter2", "answers what is no JSON object"),
+        ("printf '\\033[31mhunter2'", "answers what is no JSON object"),
+        ("echo '{\"Secret\":\"hunter2\"}'", r#"answers without "Username" and "Secret""#),
+        ("echo '{\"Username\":1,\"Secret\":\"hunter2\"}'", r#"answers "Username" and "Secret" that are no strings"#),
+        ("exit 0", "answers what is no JSON object"),
+    ];
+    for (script, want) in table {
+        let mut machine = Machine::of(r#"{"credHelpers":{"quay.io":"bad"}}"#);
+        machine.searched("next", r#"{"auths":{"quay.io":{"auth":"bWU6aHVudGVyMg=="}}}"#);
+        machine.helper("bad", script);
+        assert_eq!(machine.problem(), format!("quay.io: the credential helper docker-credential-bad {want}"));
+    }
+}
+
+#[test]
+fn a_helper_that_cannot_be_run_is_named() {
+    let machine = Machine::of(r#"{"credsStore":"gone"}"#);
+    let want = "quay.io: the credential helper docker-credential-gone is not in PATH, and DIR/auth.json names it";
+    assert_eq!(machine.problem(), want);
+    machine.executable("gone", "#!/nowhere/interpreter\n");
+    let want = "quay.io: the credential helper docker-credential-gone cannot be started: \
+                No such file or directory (os error 2)";
+    assert_eq!(machine.problem(), want);
+}
+
+#[test]
+fn a_helper_is_not_looked_for_by_a_path() {
+    for (name, shown) in [("../x", "../x"), ("a b", "a b"), (r"\u001b[31m", r"\x1b[31m")] {
+        let machine = Machine::of(&format!(r#"{{"credsStore":"{name}"}}"#));
+        let want = format!(r#"quay.io: DIR/auth.json names the credential helper "{shown}", which cannot be one"#);
+        assert_eq!(machine.problem(), want);
+    }
+}
+
+#[test]
+fn a_helper_that_hangs_is_ended() {
+    let machine = Machine::of(r#"{"credsStore":"slow"}"#);
+    machine.helper("slow", "sleep 60");
+    let started = Instant::now();
+    let error = find_within("quay.io", "a", &machine.sources, 1, &Cancel::default()).unwrap_err();
+    let want = "quay.io: the credential helper docker-credential-slow did not end within 1 seconds";
+    assert_eq!(error.to_string(), want);
+    let cancel = Cancel::default();
+    cancel.raise(Signal::Interrupt);
+    let error = find("quay.io", "a", &machine.sources, &cancel).unwrap_err();
+    assert_eq!(error.fault().exit_code(), 130);
+    assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_file_that_cannot_be_understood_is_named_and_not_shown() {
+    let entry = |auth: &str| format!(r#"{{"auths":{{"quay.io":{{"auth":"{auth}"}}}}}}"#);
+    let table = [
+        ("hunter2".into(), "is not JSON (line 1, column 1)"),
+        (r#"{"auths":{"quay.io":{"auth":hunter2}}}"#.into(), "is not JSON (line 1, column 29)"),
+        (r#""hunter2""#.into(), "is no JSON object"),
+        ("[".repeat(100_000), "is not JSON (line 1, column 128)"),
+        (" ".repeat(1 << 20) + "{}", "has more than 1048576 bytes"),
+        (entry("hunter2!"), r#"has for "quay.io" an "auth" that is not base64"#),
+        (entry("/w=="), r#"has for "quay.io" an "auth" that is not UTF-8"#),
+        (entry("aHVudGVyMg=="), r#"has for "quay.io" an "auth" that is not USER:PASSWORD"#),
+        (entry("Omh1bnRlcjI="), r#"has for "quay.io" an "auth" that is not USER:PASSWORD"#),
+    ];
+    for (content, want) in table {
+        assert_eq!(Machine::of(&content).problem(), format!("quay.io: DIR/auth.json {want}"));
+    }
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there() {
+    let mut machine = Machine::new();
+    machine.sources.authfile = Some(machine.path("auth\n.json"));
+    let want = r"quay.io: DIR/auth\x0a.json cannot be read: No such file or directory (os error 2)";
+    assert_eq!(machine.problem(), want);
+    let mut machine = Machine::new();
+    machine.sources.files.push(machine.directory.path().to_owned());
+    assert_eq!(machine.problem(), "quay.io: DIR cannot be read: Is a directory (os error 21)");
+}
+
+#[test]
+fn a_fifo_among_the_files_does_not_hang() {
+    let mut machine = Machine::new();
+    let path = machine.path("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RUSR).unwrap();
+    machine.sources.files.push(path);
+    assert_eq!(machine.problem(), "quay.io: DIR/fifo is not a regular file");
+}
+
+#[test]
+fn a_secret_in_an_open_file_is_worth_a_warning() {
+    let table = [(0o600, None), (0o400, None), (0o644, Some("0644")), (0o640, Some("0640"))];
+    for (mode, want) in table {
+        let mut machine = Machine::new();
+        let path = machine.file("open", r#"{"auths":{"quay.io":{"auth":"bWU6aHVudGVyMg=="}}}"#, mode);
+        machine.sources.files.push(path.clone());
+        let want = want.map(|mode| format!("{} holds a secret and is open to others (mode {mode})", text(&path)));
+        assert_eq!(machine.find("quay.io", "a").unwrap().warnings, Vec::from_iter(want));
+        assert_eq!(machine.find("ghcr.io", "a").unwrap().warnings, [""; 0]);
+    }
+}
+
+#[test]
+fn nothing_that_can_be_printed_holds_a_secret() {
+    let secret = || Secret::new("hunter2".into());
+    let given = Some(Credential::of_user("me".into(), secret()));
+    let sources = CredentialSources { given, ..CredentialSources::default() };
+    let found = find("quay.io", "a", &sources, &Cancel::default()).unwrap();
+    let others = [Credential::Bearer(secret()), Credential::IdentityToken(secret())];
+    let shown = format!("{sources:?} {found:?} {others:?}");
+    assert!(!shown.contains("hunter2") && shown.contains("password: …"), "{shown}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

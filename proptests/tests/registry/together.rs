@@ -120,7 +120,7 @@ fn beside_prune(id: &'static str, rounds: usize) {
     let day = Day::new(id, Plan::new());
     let prune = || {
         let mut command = day.planish();
-        spawn(command.args(["cache", "prune", "--cache-dir", "cache"]))
+        spawn(command.args(["cache", "prune", "--keep-bytes", "0", "--cache-dir", "cache"]))
     };
     for _ in 0..rounds {
         let children = vec![prune(), spawn(&mut day.build_command(&day.source(), "out.ext4", &[])), prune()];

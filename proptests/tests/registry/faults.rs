@@ -14,7 +14,7 @@ struct Got {
     end: End,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Fin,
     Rst,

@@ -63,9 +63,7 @@ pub fn build(
     let unfinished = Unfinished::beside(output.path())?;
     work.adopt(unfinished.path())?;
 
-    let image = clocked.run(Stage::Open, None, || {
-        options.read.open(name, work.path(), progress, cancel)
-    })?;
+    let image = clocked.run(Stage::Open, None, || options.read.open(name, work.path(), progress, cancel))?;
     let Flattened { tree, layers, mut notes } = clocked.run(Stage::Layers, Some(image.blob_bytes()), || {
         flatten(&image, work.path(), &options.read, progress, cancel)
     })?;

@@ -210,7 +210,7 @@ fn files(directory: &Path) -> Vec<String> {
     files
 }
 
-fn whole(directory: &Path) -> Vec<String> {
+fn whole() -> Vec<String> {
     vec![format!("blobs/sha256/{}", digest(&vec![7; 100_000]).hex()), "oci-layout".into()]
 }
 
@@ -222,7 +222,7 @@ fn of_several_processes_one_fetches() {
     let said: Vec<String> = children.into_iter().map(|child| stdout(&child.wait_with_output().unwrap())).collect();
     let count = |word: &str| said.iter().filter(|text| text.contains(word)).count();
     assert_eq!((count("fetched"), count("present")), (1, 3), "{said:?}");
-    assert_eq!(files(directory.path()), whole(directory.path()));
+    assert_eq!(files(directory.path()), whole());
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_process_that_is_killed_leaves_what_the_next_one_continues() {
     assert!(there >= 10_000, "{there}");
     partial.write(&bytes[there..]).unwrap();
     partial.commit().unwrap().unwrap();
-    assert_eq!(files(directory.path()), whole(directory.path()));
+    assert_eq!(files(directory.path()), whole());
 }
 
 #[test]

@@ -10,7 +10,7 @@ use planish::layer::entry::DeviceKind;
 use planish::layer::{Budget, decode};
 use planish::progress::Silent;
 use planish::read_at::FileSlice;
-use planish::source::LayerBlob;
+use planish::source::{LayerBlob, LayerData};
 use planish::time::Timestamp;
 use planish::tree::{InodeId, LayerId, Node as TreeNode, Tree};
 use planish::{Cancel, Error, Limits};
@@ -69,15 +69,16 @@ fn tree(layers: &[Layer]) -> Result<Tree, Error> {
         let digest = Digest::of(Algorithm::Sha256, &blob);
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&blob).unwrap();
+        let data = FileSlice::whole(file).unwrap();
         let blob = LayerBlob {
             place: LayerPlace { number: usize::from(id) + 1, count: layers.len(), digest: digest.clone() },
             media_type: None,
             digest: Some(digest),
             size: Some(blob.len() as u64),
             diff_id: Digest::of(Algorithm::Sha256, &tar),
-            data: FileSlice::whole(file).unwrap(),
+            data: LayerData::Here(data.clone()),
         };
-        let decoded = decode(&blob, &std::env::temp_dir(), &budget, &Silent, &Cancel::default())?;
+        let decoded = decode(&blob, &data, &std::env::temp_dir(), &budget, &Silent, &Cancel::default())?;
         let changes = decoded.changes(&budget, false, &mut Vec::new()).collect::<Vec<_>>();
         tree.apply(LayerId(id), changes.into_iter().map(|change| change.map_err(Fault)))
             .map_err(|Fault(error)| error)?;

@@ -21,7 +21,7 @@ pub struct Partial {
     target: PathBuf,
     digest: Digest,
     size: u64,
-    hasher: Hasher,
+    hasher: Box<Hasher>,
     len: u64,
 }
 
@@ -64,7 +64,7 @@ impl Partial {
     }
 
     fn over(cache: &Cache, digest: &Digest, size: u64, lock: Option<Lock>, draft: Draft) -> Self {
-        let (target, hasher) = (cache.blob_path(digest), Hasher::new(digest.algorithm()));
+        let (target, hasher) = (cache.blob_path(digest), Box::new(Hasher::new(digest.algorithm())));
         Self { draft, lock, target, digest: digest.clone(), size, hasher, len: 0 }
     }
 
@@ -112,7 +112,7 @@ impl Partial {
     /// The system refuses.
     pub fn restart(&mut self) -> Result<()> {
         self.draft.clear()?;
-        self.hasher = Hasher::new(self.digest.algorithm());
+        *self.hasher = Hasher::new(self.digest.algorithm());
         self.len = 0;
         Ok(())
     }
@@ -120,7 +120,7 @@ impl Partial {
     /// Returns the digest of what is there so far.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.hasher.clone().finish()
+        Hasher::clone(&self.hasher).finish()
     }
 
     /// Returns what keeps the bytes so far from being the blob.

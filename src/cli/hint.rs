@@ -54,7 +54,7 @@ fn of_registry(problem: &RegistryProblem) -> Option<String> {
     Some(match problem {
         RegistryProblem::Untrusted(_) => {
             "--ca-file trusts the CA of a private registry; --plain-http is for one without TLS".into()
-        },
+        }
         RegistryProblem::NoCertificates => "install ca-certificates, or set SSL_CERT_FILE or --ca-file".into(),
         RegistryProblem::TooSlow { .. } => "lower --min-rate".into(),
         RegistryProblem::Stalled { .. } => "raise --idle-timeout".into(),

@@ -128,7 +128,8 @@ fn login(text: &str) -> Result<Secret, std::convert::Infallible> {
 
 fn mirror(text: &str) -> Result<Mirror, &'static str> {
     let (registry, host) = text.split_once('=').unwrap_or(("docker.io", text));
-    let plain = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
+    let plain =
+        |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     if !plain(registry) || !plain(host) {
         return Err("a mirror is HOST, HOST:PORT or REGISTRY=HOST");
     }

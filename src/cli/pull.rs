@@ -30,10 +30,7 @@ pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
     let Pulled { source, platform, layers, bytes, notes, .. } = &pulled;
     // The image is there: a closed stderr does not make it worse.
     let text = format!("{source} ({platform}): {layers} layers, {}, all checked", summary::bytes(*bytes));
-    let _ = std::io::Write::write_fmt(
-        &mut std::io::stderr(),
-        format_args!("{text}\n{}", summary::notes(notes)),
-    );
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n{}", summary::notes(notes)));
     let digest = pulled.manifest_digest.as_ref().unwrap_or(&pulled.config_digest);
     build::print(&digest.to_string())
 }

@@ -24,7 +24,7 @@ fn listen(cancel: Cancel) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // With a handler, a write beyond RLIMIT_FSIZE fails instead of ending the program; the handler has nothing to do.
-    signal(SignalKind::from_raw(SIGXFSZ))?;
+    let _ = signal(SignalKind::from_raw(SIGXFSZ))?;
     let mut hangup = if ignored(Signal::Hangup) { None } else { Some(signal(SignalKind::hangup())?) };
     drop(guard);
     std::thread::spawn(move || {

@@ -52,7 +52,8 @@ mod tests {
             let (service, scope) = (service.map(Into::into), scope.map(Into::into));
             Some(Challenge::Bearer(Bearer { realm: realm.into(), service, scope }))
         };
-        let full = r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a/b:pull""#;
+        let full =
+            r#"Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a/b:pull""#;
         let want = bearer("https://auth.example/token", Some("registry.example"), Some("repository:a/b:pull"));
         assert_eq!(parsed(&[full]), want);
         assert_eq!(parsed(&["Basic realm=x", full]), want);
@@ -62,7 +63,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_met_is_none() {
-        for values in [&[][..], &["Bearer"], &["Bearer service=x"], &["Negotiate abc"], &["\"\\"], &["Bearer realm=\"\""]] {
+        for values in
+            [&[][..], &["Bearer"], &["Bearer service=x"], &["Negotiate abc"], &["\"\\"], &["Bearer realm=\"\""]]
+        {
             assert_eq!(parsed(values), None, "{values:?}");
         }
     }

@@ -66,12 +66,7 @@ impl Login {
 
 impl Http {
     /// Asks for something of the repository, logged in where that is wanted, and returns a good answer.
-    pub async fn ask(
-        &self,
-        endpoint: &Endpoint,
-        mut request: Request<'_>,
-        asking: Asking<'_>,
-    ) -> Tried<Response> {
+    pub async fn ask(&self, endpoint: &Endpoint, mut request: Request<'_>, asking: Asking<'_>) -> Tried<Response> {
         let (mut own, mut others) = (0, 0);
         loop {
             let generation = self.authorize(endpoint, &mut request, asking).await?;
@@ -94,12 +89,7 @@ impl Http {
     }
 
     /// Puts the newest header on a request, and returns which one that is; one that is over is renewed first.
-    async fn authorize(
-        &self,
-        endpoint: &Endpoint,
-        request: &mut Request<'_>,
-        asking: Asking<'_>,
-    ) -> Tried<u64> {
+    async fn authorize(&self, endpoint: &Endpoint, request: &mut Request<'_>, asking: Asking<'_>) -> Tried<u64> {
         let mut state = endpoint.login.state.lock().await;
         if state.expires.is_some_and(|expires| expires <= Instant::now()) {
             self.renew(endpoint, &mut state, request, asking).await?;

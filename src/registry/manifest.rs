@@ -117,13 +117,7 @@ impl Registry {
 }
 
 impl Http {
-    async fn whole(
-        &self,
-        response: Response,
-        wanted: &Wanted<'_>,
-        host: &str,
-        asking: Asking<'_>,
-    ) -> Tried<Vec<u8>> {
+    async fn whole(&self, response: Response, wanted: &Wanted<'_>, host: &str, asking: Asking<'_>) -> Tried<Vec<u8>> {
         let allowed = asking.limits.manifest_bytes;
         match Body::of(response, &self.patience).bounded(allowed).await {
             Ok(Some(bytes)) => Ok(bytes),
@@ -160,12 +154,8 @@ impl Wanted<'_> {
 }
 
 fn accept() -> HeaderMap {
-    let types = [
-        OCI_IMAGE_INDEX_MEDIA_TYPE,
-        OCI_IMAGE_MEDIA_TYPE,
-        IMAGE_MANIFEST_LIST_MEDIA_TYPE,
-        IMAGE_MANIFEST_MEDIA_TYPE,
-    ];
+    let types =
+        [OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE];
     types.iter().map(|name| (ACCEPT, HeaderValue::from_static(name))).collect()
 }
 

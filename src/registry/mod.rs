@@ -6,6 +6,7 @@
 //! through the HTTP client that it stands on.
 
 mod body;
+mod bounded;
 mod blob;
 mod challenge;
 pub mod credential;
@@ -102,16 +103,13 @@ impl Registry {
             .map_err(Error::io("start", "the network thread"))?;
         let mirrors = options.mirrors.iter().filter(|mirror| mirror.registry == reference.registry());
         let hosts = mirrors.map(|mirror| mirror.host.as_str()).chain([reference.registry()]);
-        let endpoints = hosts.map(|host| Endpoint::new(host, reference.repository(), options)).collect::<Result<_>>()?;
+        let endpoints =
+            hosts.map(|host| Endpoint::new(host, reference.repository(), options)).collect::<Result<_>>()?;
         Ok(Self { runtime, endpoints, http: Http::new(options) })
     }
 
     /// Asks the mirrors, then the registry, until one answers; only the last one's refusal counts.
-    fn anywhere<T>(
-        &self,
-        asking: Asking<'_>,
-        mut ask: impl FnMut(&Endpoint) -> Result<T>,
-    ) -> Result<T> {
+    fn anywhere<T>(&self, asking: Asking<'_>, mut ask: impl FnMut(&Endpoint) -> Result<T>) -> Result<T> {
         let mut endpoints = self.endpoints.iter().peekable();
         loop {
             let Some(endpoint) = endpoints.next() else {

@@ -91,7 +91,9 @@ mod tests {
     #[test]
     fn redirects_never_leave_tls_nor_http() {
         let leads = |from: &str, to: &str| Origin::of(&url(from)).may_lead_to(&url(to));
-        assert!(leads("https://a/", "https://b/") && leads("http://a/", "https://b/") && leads("http://a/", "http://b/"));
+        assert!(
+            leads("https://a/", "https://b/") && leads("http://a/", "https://b/") && leads("http://a/", "http://b/")
+        );
         assert!(!leads("https://a/", "http://a/"));
         for to in ["file:///etc/passwd", "ftp://a/", "data:,x"] {
             assert!(!leads("http://a/", to) && !leads("https://a/", to), "{to}");
@@ -100,7 +102,10 @@ mod tests {
 
     #[test]
     fn shown_urls_hold_no_secret() {
-        assert_eq!(shown(&url("https://user:word@cdn.example:8443/a/b?sig=secret#x")), "https://cdn.example:8443/a/b?…");
+        assert_eq!(
+            shown(&url("https://user:word@cdn.example:8443/a/b?sig=secret#x")),
+            "https://cdn.example:8443/a/b?…"
+        );
         assert_eq!(shown(&url("http://h/%1b[31m")), "http://h/%1b[31m");
     }
 }

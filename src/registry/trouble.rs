@@ -10,7 +10,7 @@ use super::tls;
 use crate::error::{Asked, Error, ErrorKind, RegistryProblem};
 
 /// What comes of one try.
-pub(super) type Tried<T> = std::result::Result<T, Trouble>;
+pub(super) type Tried<T> = Result<T, Trouble>;
 
 /// A failure of one try.
 #[derive(Debug)]

@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_no_source_is_refused_by_what_it_is() {
-        let table = [
+        let table: [(&str, String); 11] = [
             ("docker://", "docker:// is not a reference like HOST/NAME:TAG, in lower case".into()),
             ("docker://Debian", "docker://Debian is not a reference like HOST/NAME:TAG, in lower case".into()),
             ("docker://a b", "docker://a b is not a reference like HOST/NAME:TAG, in lower case".into()),

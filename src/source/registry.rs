@@ -67,9 +67,9 @@ pub(super) fn open(reference: &Reference, name: &str, options: &OpenOptions<'_>)
     let place = Place::Source(name.to_owned());
     let (bytes, digest) = match reference.digest() {
         Some(text) => {
-            let digest: Digest = text.parse().map_err(|_| {
-                Error::image(place.clone(), ImageProblem::DigestSyntax(crate::shown::shown(text)))
-            })?;
+            let digest: Digest = text
+                .parse()
+                .map_err(|_| Error::image(place.clone(), ImageProblem::DigestSyntax(crate::shown::shown(text))))?;
             (remote.document(&digest, None, &Place::Manifest(digest.clone()), options)?, digest)
         }
         None => remote.tag(reference.tag().unwrap_or("latest"), options)?,
@@ -113,7 +113,9 @@ impl Remote {
 
     /// Returns a config.
     pub fn config(&self, digest: &Digest, size: u64, place: &Place, options: &OpenOptions<'_>) -> Result<Vec<u8>> {
-        self.small(digest, Some(size), place, false, options, |asking| self.registry.config(digest, size, place, asking))
+        self.small(digest, Some(size), place, false, options, |asking| {
+            self.registry.config(digest, size, place, asking)
+        })
     }
 
     fn small(
@@ -265,9 +267,4 @@ impl Supply for RemoteLayer {
         self.remote.replaces(&self.digest, CacheProblem::DamagedDigest(found.clone()), progress)?;
         self.get(true, progress, cancel)
     }
-}
-
-/// Returns what the cache remembers of a document.
-pub(super) fn entry(digest: &Digest, bytes: &[u8], media_type: &str) -> Entry {
-    Entry { digest: digest.clone(), size: bytes.len() as u64, media_type: media_type.to_owned() }
 }

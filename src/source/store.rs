@@ -104,13 +104,7 @@ impl Store {
     }
 
     /// Reads a blob that is not large, and checks that it is what its descriptor promises.
-    fn checked(
-        &self,
-        descriptor: &Descriptor,
-        digest: &Digest,
-        place: &Place,
-        limits: &Limits,
-    ) -> Result<Vec<u8>> {
+    fn checked(&self, descriptor: &Descriptor, digest: &Digest, place: &Place, limits: &Limits) -> Result<Vec<u8>> {
         let refused = |problem| Error::image(place.clone(), problem);
         let file = self.blob(digest)?.ok_or_else(|| refused(ImageProblem::Missing))?;
         let bytes = self.read(&file, place, limits)?;

@@ -33,7 +33,7 @@ impl Bench {
         digest(bytes)
     }
 
-    fn blob(&self, bytes: &[u8]) -> std::path::PathBuf {
+    fn blob(&self, bytes: &[u8]) -> PathBuf {
         self.cache.blob_path(&digest(bytes))
     }
 

@@ -7,8 +7,7 @@ mod verify;
 
 use clap::Subcommand;
 
-pub use self::place::CacheArguments;
-pub use self::place::directory;
+pub use self::place::{CacheArguments, directory};
 use super::exit::Failure;
 
 /// Shows, checks and empties the cache of what came from registries

@@ -9,6 +9,7 @@ use crate::cli::environment;
 use crate::cli::exit::Failure;
 
 /// Where blobs from registries are kept.
+#[allow(dead_code, reason = "for the commands that read registries")]
 #[derive(Debug, clap::Args)]
 pub struct CacheArguments {
     /// The cache [default: $XDG_CACHE_HOME/planish, else $HOME/.cache/planish]
@@ -28,6 +29,7 @@ pub struct ThisCache {
 }
 
 /// Returns the directory of the cache; `None` where none is wanted.
+#[allow(dead_code, reason = "for the commands that read registries")]
 pub fn directory(arguments: &CacheArguments) -> Result<Option<PathBuf>, Failure> {
     if arguments.no_cache { Ok(None) } else { chosen(arguments.cache_dir.as_deref()).map(Some) }
 }

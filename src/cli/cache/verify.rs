@@ -31,7 +31,7 @@ pub struct VerifyArguments {
 pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let cache = cache(&arguments.cache)?;
     let cancel = signals::cancel()?;
-    let observer = progress::observer(arguments.progress);
+    let observer = progress::observer(arguments.progress, false);
     let result = cache.verify(&*observer, &cancel);
     observer.end();
     let checked = result?;

@@ -90,7 +90,8 @@ fn certificates_are_verified_unless_that_is_denied() {
 
 #[test]
 fn what_is_repeated_keeps_its_order() {
-    let login = login("--ca-file b --ca-file a --registry-mirror m:5000 --registry-mirror quay.io=[::1]:1 --plain-http", "");
+    let login =
+        login("--ca-file b --ca-file a --registry-mirror m:5000 --registry-mirror quay.io=[::1]:1 --plain-http", "");
     let login = login.unwrap();
     assert_eq!(login.tls.ca_files, [PathBuf::from("b"), "a".into()]);
     let mirror = |registry: &str, host: &str| Mirror { registry: registry.into(), host: host.into() };

@@ -1,5 +1,6 @@
 //! Decoding: what must match does, to the last byte, and what is said when it does not.
 
+use crate::source::LayerData;
 use std::io::Write;
 
 use super::*;

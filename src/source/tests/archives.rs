@@ -1,3 +1,4 @@
+use crate::source::LayerData;
 use std::fs::OpenOptions as FileOptions;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -61,7 +62,8 @@ fn docker(stream: &[u8], image: Option<&str>) -> Result<Image, String> {
 fn texts(image: &Image) -> Vec<String> {
     let read = |layer: &crate::source::LayerBlob| {
         let mut text = String::new();
-        layer.reader().read_to_string(&mut text).unwrap();
+        let LayerData::Here(data) = &layer.data else { panic!("an archive's layers are here") };
+        data.reader().read_to_string(&mut text).unwrap();
         text
     };
     image.layers.iter().map(read).collect()

@@ -1,3 +1,4 @@
+use crate::source::LayerData;
 use std::io::Read as _;
 use std::os::unix::fs::symlink;
 

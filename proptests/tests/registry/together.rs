@@ -9,7 +9,7 @@ use planish_proptests::writer::Layout;
 use crate::day::{Day, files_below};
 use crate::kill::wait_for_layer;
 use crate::origin::{Fault, Kind, NONE, On, Plan};
-use crate::sample::{LAYER, Sample, built_from_layout, oracle, sample, variant, variant_image};
+use crate::sample::{LAYER, built_from_layout, oracle, sample, variant, variant_image};
 use crate::support::stderr;
 
 /// A registry slow enough that ten processes meet.

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use content::Repository;
 pub use log::{Ending, Log, Record};
-pub use plan::{ANY, Attempts, Auth, AuthKind, Fault, Host, Kind, NONE, On, Origin, Plan, Redirect, TokenField};
+pub use plan::{ANY, Attempts, Auth, Fault, Host, Kind, NONE, On, Origin, Plan, Redirect, TokenField};
 use token::Tokens;
 use wire::Wire;
 

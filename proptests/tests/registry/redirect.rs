@@ -82,7 +82,10 @@ fn redirects_go_where_http_goes() {
         refused("file:///etc/passwd"),
         refused("ftp://localhost/blob"),
         refused("http://"),
-        refused("http://user:pass\u{1}word@localhost/"),
+        row("R17", "with a control byte, which no header has")
+            .flags(&["--retries", "2"])
+            .rule(On::layer(LAYER), to(Redirect::To("http://localhost/\u{1b}[31m".into())))
+            .fails(3, [digest()]),
         row("R17", "nowhere")
             .rule(On { layer: Some(LAYER), ..ANY }, Fault { status: Some(307), ..NONE })
             .fails(3, [digest()]),

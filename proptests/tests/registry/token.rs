@@ -107,7 +107,9 @@ fn credentials_come_from_flags_and_standard_input_too() {
     day.succeeds(&day.pull(&["--creds", "user:hunter2"]));
     day.fails(&day.pull(&["--creds", "user:hunter3"]), 4, &["the registry refuses the login"]);
     let file = day.authfile(&day.registry.host(), "user", "hunter2");
-    day.fails(&day.pull(&["--authfile", &file, "--no-creds"]), 4, &[]);
+    let mut command = day.pull_command(&day.source(), &[]);
+    day.succeeds(&day.run(command.env("REGISTRY_AUTH_FILE", &file)));
+    day.fails(&day.run(command.arg("--no-creds")), 4, &[]);
     let mut command = day.pull_command(&day.source(), &["--creds", "user", "--password-stdin"]);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"hunter2\n").unwrap();

@@ -71,7 +71,7 @@ fn what_stalls_or_crawls_is_given_up_in_time() {
             .fails(3, [digest(), "stalled: no byte for 1 s"])
             .within(Duration::from_secs(20)),
         row("R13", "no answer, ever")
-            .flags(&["--idle-timeout", "2", "--retries", "2"])
+            .flags(&["--connect-timeout", "2", "--idle-timeout", "2", "--retries", "2"])
             .rule(On::kind(Kind::Manifest), Fault { stall_before: Some(Duration::from_secs(60)), ..NONE })
             .fails(3, ["stalled: no byte for 2 s"])
             .within(Duration::from_secs(20)),

@@ -108,14 +108,14 @@ impl Day {
 
     pub fn pull_command(&self, source: &str, more: &[&str]) -> Command {
         let mut command = self.planish();
-        command.args(["pull", source, "--platform", "linux/amd64", "--cache-dir", "cache"]).args(more);
-        command
+        command.args(["pull", source, "--platform", "linux/amd64"]).args(more);
+        cached(command, more)
     }
 
     pub fn build_command(&self, source: &str, output: &str, more: &[&str]) -> Command {
         let mut command = self.planish();
-        command.args(["build", source, "--output", output, "--cache-dir", "cache"]).args(QUICK).args(more);
-        command
+        command.args(["build", source, "--output", output]).args(QUICK).args(more);
+        cached(command, more)
     }
 
     /// Fills the cache with the row's image.
@@ -247,6 +247,14 @@ impl Day {
     pub fn warm(&self) {
         succeeded(&self.pull_command(&self.source(), &[]).output().unwrap());
     }
+}
+
+/// Gives a command the day's cache, unless it does without.
+fn cached(mut command: Command, more: &[&str]) -> Command {
+    if !more.contains(&"--no-cache") {
+        command.args(["--cache-dir", "cache"]);
+    }
+    command
 }
 
 /// Every file below a directory that is no directory itself.

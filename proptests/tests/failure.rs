@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use planish_proptests::writer::{Content, Entry, Image, Layer};
-use support::{Bench, failed, is_root, read_clean, set_mode, succeeded};
+use support::{Bench, failed, read_clean, set_mode, succeeded};
 
 fn layered(bench: &Bench) -> String {
     format!("oci:{}", bench.fixture("layered").display())
@@ -23,21 +23,7 @@ fn large(bench: &Bench, bytes: usize) -> String {
 
 /// Runs a build in a mount namespace of its own, after `mounts` (a shell script), as the ordinary user.
 fn with_mounts(bench: &Bench, mounts: &str, arguments: &[&str]) -> Output {
-    // Root drops to the user after mounting; the user maps itself to root to be allowed to mount.
-    let (unshare, drop) = match is_root() {
-        true => ("-m", "exec setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all -- \"$@\""),
-        false => ("-rm", "exec \"$@\""),
-    };
-    let build = bench.planish();
-    Command::new("unshare")
-        .args([unshare, "/bin/sh", "-ec", &format!("{mounts}\n{drop}"), "sh"])
-        .args(["env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin"])
-        .arg(build.get_program())
-        .args(arguments)
-        .current_dir(bench.home())
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .output()
-        .unwrap()
+    support::mounts::run(bench, mounts, bench.planish().args(arguments))
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub mod generated;
+pub mod mounts;
 pub mod process;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};

@@ -1,0 +1,124 @@
+//! Hosts that cannot be reached or trusted, and the way from HTTPS back to HTTP that there is not.
+
+use std::net::TcpListener;
+
+use crate::day::Day;
+use crate::origin::tls::{Authority, Flaw};
+use crate::origin::{Auth, Fault, Host, Kind, NONE, On, Origin, Plan, Redirect};
+use crate::sample::{LAYER, sample};
+
+fn ca_file(day: &Day, authority: &Authority) -> String {
+    day.bench.readable("ca.pem", authority.pem().as_bytes()).to_str().unwrap().to_owned()
+}
+
+fn day(id: &'static str, authority: &Authority, flaw: Flaw, plan: Plan) -> Day {
+    Day::new(id, plan.tls(authority.server(flaw)))
+}
+
+#[test]
+fn a_private_ca_is_trusted_when_it_is_named() {
+    let authority = Authority::new();
+    let day = day("R47", &authority, Flaw::None, Plan::new());
+    let ca = ca_file(&day, &authority);
+    day.succeeds(&day.build(&["--ca-file", &ca]));
+    day.equals_oracle("out.ext4");
+    day.recovers(&["--ca-file", &ca]);
+}
+
+#[test]
+fn a_certificate_that_proves_nothing_is_refused_and_http_is_no_way_out() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    let cases = [
+        (Flaw::None, &stranger),
+        (Flaw::Expired, &authority),
+        (Flaw::WrongName, &authority),
+        (Flaw::SelfSigned, &authority),
+    ];
+    for (flaw, trusted) in cases {
+        let day = day("R47", &authority, flaw, Plan::new());
+        let ca = ca_file(&day, trusted);
+        let host = day.registry.host();
+        day.fails(&day.build(&["--ca-file", &ca]), 3, &[&host, "cannot be trusted"]);
+        day.fails(&day.build(&[]), 3, &[&host]);
+        assert_eq!(day.registry.log().len(), 0, "{flaw:?}: something was asked");
+        day.succeeds(&day.pull(&["--tls-verify=false"]));
+        day.recovers(&["--tls-verify=false"]);
+    }
+}
+
+#[test]
+fn an_https_registry_is_not_asked_by_http_and_the_other_way_round() {
+    let authority = Authority::new();
+    let day = day("R47", &authority, Flaw::None, Plan { plain: vec![Origin::Main], ..Plan::new() });
+    let ca = ca_file(&day, &authority);
+    let host = day.registry.host();
+    day.fails(&day.build(&["--ca-file", &ca, "--retries", "2"]), 3, &[&host]);
+    assert_eq!(day.registry.log().len(), 0, "an HTTP request arrived");
+    day.succeeds(&day.pull(&["--plain-http"]));
+}
+
+#[test]
+fn a_host_that_cannot_be_reached_is_named() {
+    let day = Day::new("R47", Plan::new());
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let refused = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    for host in [&*refused, "nowhere.invalid", "nowhere.invalid:5000"] {
+        let source = format!("docker://{host}/img:latest");
+        let output =
+            day.run(&mut day.build_command(&source, "out.ext4", &["--retries", "2", "--connect-timeout", "5"]));
+        day.fails(&output, 3, &[host, "cannot be reached"]);
+    }
+    day.recovers(&[]);
+}
+
+#[test]
+fn https_leads_to_no_http() {
+    let authority = Authority::new();
+    let to = Redirect::To("http://127.0.0.1:1/blob".into());
+    let rules = Plan::new().rule(On::layer(LAYER), Fault { redirect: Some(to), ..NONE });
+    let day = day("R18", &authority, Flaw::None, rules);
+    let ca = ca_file(&day, &authority);
+    let output = day.build(&["--ca-file", &ca]);
+    day.fails(&output, 3, &[&sample().layer().digest, "was redirected to http://127.0.0.1:1"]);
+    assert_eq!(day.registry.log().gets(&sample().layer().digest).len(), 1);
+    day.recovers(&["--ca-file", &ca]);
+}
+
+#[test]
+fn an_https_redirect_is_followed_without_credentials() {
+    let authority = Authority::new();
+    let rules = Plan::new()
+        .auth(Auth::bearer())
+        .rule(On::kind(Kind::Blob).at(Origin::Main), Fault { redirect: Some(Redirect::Cdn), ..NONE });
+    let day = day("R15", &authority, Flaw::None, rules);
+    let ca = ca_file(&day, &authority);
+    let file = day.authfile(&day.registry.host(), "user", "hunter2");
+    day.succeeds(&day.pull(&["--ca-file", &ca, "--authfile", &file]));
+    let there = day.registry.log().at(Origin::Cdn);
+    assert_eq!(there.blobs().len(), 4);
+    assert_eq!(there.only(|record| record.has_secret()).len(), 0, "the same host at another port is another origin");
+    day.recovers(&["--ca-file", &ca]);
+}
+
+#[test]
+fn a_password_goes_to_a_realm_by_https_alone() {
+    let authority = Authority::new();
+    let elsewhere = Auth { realm: Host::Cdn, ..Auth::bearer() };
+    let safe = day("R21", &authority, Flaw::None, Plan::new().auth(elsewhere.clone()));
+    let ca = ca_file(&safe, &authority);
+    let login = |day: &Day| day.authfile(&day.registry.host(), "user", "hunter2");
+    safe.succeeds(&safe.pull(&["--ca-file", &ca, "--authfile", &login(&safe)]));
+    assert_eq!(safe.registry.log().at(Origin::Cdn).kind(Kind::Token).0[0].scheme(), Some("Basic"));
+
+    let realm = TcpListener::bind("127.0.0.1:0").unwrap();
+    realm.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/token", realm.local_addr().unwrap());
+    let unsafe_day = day("R21", &authority, Flaw::None, Plan::new().auth(Auth { realm: Host::At(url), ..elsewhere }));
+    let ca = ca_file(&unsafe_day, &authority);
+    let output = unsafe_day.build(&["--ca-file", &ca, "--authfile", &login(&unsafe_day)]);
+    unsafe_day.fails(&output, 3, &["its realm is not asked by HTTPS"]);
+    assert!(realm.accept().is_err(), "the realm was asked");
+    unsafe_day.recovers(&["--ca-file", &ca]);
+}

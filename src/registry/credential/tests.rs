@@ -67,6 +67,12 @@ impl Machine {
         shown(&self.find(host, repository).unwrap().credential)
     }
 
+    /// The credential and its source, with the directory as `DIR`.
+    fn found(&self) -> (String, String) {
+        let found = self.find("quay.io", "ns/repo").unwrap();
+        (shown(&found.credential), found.source.replace(self.directory.path().to_str().unwrap(), "DIR"))
+    }
+
     /// The error's text, with the directory as `DIR`.
     fn problem(&self) -> String {
         let error = self.find("quay.io", "ns/repo").unwrap_err();
@@ -140,49 +146,44 @@ fn the_most_particular_entry_that_holds_anything_is_taken() {
 fn sources_are_asked_in_order() {
     let entry = |user: &str| format!(r#"{{"auths":{{"quay.io":{{"username":"{user}","password":"p"}}}}}}"#);
     let mut machine = Machine::new();
-    let found = |machine: &Machine| {
-        let found = machine.find("quay.io", "a").unwrap();
-        let source = found.source.replace(machine.directory.path().to_str().unwrap(), "DIR");
-        (shown(&found.credential), source)
-    };
     let pair = |credential: &str, source: &str| (credential.to_owned(), source.to_owned());
-    assert_eq!(found(&machine), pair("anonymous", "none found"));
+    assert_eq!(machine.found(), pair("anonymous", "none found"));
     machine.sources.files.push(machine.path("missing"));
     machine.searched("empty", " \n");
     machine.searched("other", r#"{"auths":{"ghcr.io":{"auth":"!"}}}"#);
     machine.searched("first", &entry("first"));
     machine.searched("second", &entry("second"));
-    assert_eq!(found(&machine), pair("first:p", "DIR/first"));
+    assert_eq!(machine.found(), pair("first:p", "DIR/first"));
     machine.sources.authfile = Some(machine.file("named", &entry("named"), 0o600));
-    assert_eq!(found(&machine), pair("named:p", "DIR/named"));
+    assert_eq!(machine.found(), pair("named:p", "DIR/named"));
     machine.sources.authfile = Some(machine.path("other"));
-    assert_eq!(found(&machine), pair("anonymous", "none found"));
+    assert_eq!(machine.found(), pair("anonymous", "none found"));
     machine.sources.given = Some(Credential::of_user("given".into(), Secret::new("p".into())));
-    assert_eq!(found(&machine), pair("given:p", "--creds"));
+    assert_eq!(machine.found(), pair("given:p", "--creds"));
     machine.sources.none = true;
-    assert_eq!(found(&machine), pair("anonymous", "--no-creds"));
+    assert_eq!(machine.found(), pair("anonymous", "--no-creds"));
 }
 
 #[test]
 fn a_store_goes_before_auths_and_a_helper_of_the_registry_before_both() {
     let auths = r#""auths":{"quay.io":{"auth":"bWU6aHVudGVyMg=="}}"#;
+    let helped = ("helped:hunter2", "docker-credential-store, named in DIR/auth.json");
+    let stored = ("me:hunter2", "DIR/auth.json");
     let table = [
-        (r#""credsStore":"store""#, "helped:hunter2", "DIR/docker-credential-store, named in DIR/auth.json"),
-        (r#""credsStore":"none""#, "me:hunter2", "DIR/auth.json"),
-        (r#""credsStore":"""#, "me:hunter2", "DIR/auth.json"),
-        (r#""credsStore":"missing","credHelpers":{"https://quay.io":"none"}"#, "me:hunter2", "DIR/auth.json"),
-        (r#""credsStore":"missing","credHelpers":{"quay.io":""}"#, "me:hunter2", "DIR/auth.json"),
-        (r#""credsStore":"none","credHelpers":{"quay.io":"store"}"#, "helped:hunter2", "store"),
-        (r#""credsStore":"none","credHelpers":{"ghcr.io":"missing","quay.io/ns":"missing"}"#, "me:hunter2", "auth"),
+        (r#""credsStore":"store""#, helped),
+        (r#""credsStore":"none""#, stored),
+        (r#""credsStore":"""#, stored),
+        (r#""credsStore":"missing","credHelpers":{"https://quay.io":"none"}"#, stored),
+        (r#""credsStore":"missing","credHelpers":{"quay.io":""}"#, stored),
+        (r#""credsStore":"none","credHelpers":{"quay.io":"store"}"#, helped),
+        (r#""credsStore":"none","credHelpers":{"ghcr.io":"missing","quay.io/ns":"missing"}"#, stored),
     ];
-    for (helpers, want, source) in table {
+    for (helpers, want) in table {
         let machine = Machine::of(&format!("{{{auths},{helpers}}}"));
         machine.helper("store", &format!("echo '{ANSWER}'"));
         machine.helper("none", NOT_FOUND);
-        let found = machine.find("quay.io", "ns/repo").unwrap();
-        assert_eq!(shown(&found.credential), want, "{helpers}");
-        let source = source.trim_start_matches("DIR/");
-        assert!(found.source.contains(source.split(", ").next().unwrap()), "{helpers}: {}", found.source);
+        let (credential, source) = machine.found();
+        assert_eq!((credential.as_str(), source.as_str()), want, "{helpers}");
     }
 }
 

@@ -68,8 +68,9 @@ fn names(presented: &[String]) -> String {
     if presented.is_empty() {
         return "its certificate is for no name".into();
     }
-    // rustls shows a name as `DnsName("a.example")`.
-    let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+    // rustls shows a name as `DnsName("a.example")` or `IpAddress(10.0.0.1)`.
+    let bare =
+        |name: &String| name.split(['(', '"', ')']).skip(1).find(|part| !part.is_empty()).unwrap_or(name).to_owned();
     let shown: Vec<String> =
         presented.iter().take(NAMES_SHOWN).map(|name| Shortened(bare(name).as_bytes()).to_string()).collect();
     let more = if presented.len() > NAMES_SHOWN { ", …" } else { "" };

@@ -265,8 +265,8 @@ fn a_refusal_is_found_below_other_errors() {
 #[test]
 fn names_in_a_certificate_are_escaped() {
     let expected = ServerName::try_from("registry.example").unwrap().to_owned();
-    let presented = vec!["DnsName(\"a\u{1b}[31m\")".to_owned()];
+    let presented = vec!["DnsName(\"a\u{1b}[31m\")".to_owned(), "IpAddress(10.0.0.1)".to_owned()];
     let problem = rustls::CertificateError::NotValidForNameContext { expected, presented };
     let text = refusal(&rustls::Error::InvalidCertificate(problem)).unwrap();
-    assert_eq!(text, r"its certificate is for a\x1b[31m");
+    assert_eq!(text, r"its certificate is for a\x1b[31m, 10.0.0.1");
 }

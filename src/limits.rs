@@ -117,7 +117,7 @@ impl Limit {
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::ManifestBytes => "bytes",
+            Self::ManifestBytes | Self::TokenBytes => "bytes",
             Self::IndexDepth => "levels of nested indexes",
             Self::Layers => "layers",
             Self::TotalBytes => "uncompressed bytes in all layers",
@@ -126,7 +126,6 @@ impl fmt::Display for Limit {
             Self::DirectoryEntries => "names in one directory",
             Self::ExtensionBytes => "bytes of extension headers",
             Self::ZstdWindow => "as the logarithm of its zstd window",
-            Self::TokenBytes => "bytes",
             Self::Redirects => "redirects",
         })
     }

@@ -49,7 +49,7 @@ pub enum RegistryProblem {
     Status { status: u16, url: String, said: String },
     #[error("does not exist there{0}")]
     Missing(String),
-    #[error("was refused for too many requests, the registry wants {wait} s of patience")]
+    #[error("was put off (rate limited): the registry wants to be asked again in {wait} s")]
     RateLimited { wait: u64 },
     #[error("broke off after {got} of {wanted} bytes: {why}")]
     BrokenOff { got: u64, wanted: u64, why: String },

@@ -57,8 +57,8 @@ impl Registry {
     ) -> Result<()> {
         let asked = Asked::Blob(wanted.digest.clone());
         let mut fetch = Fetch { registry: self, endpoint, wanted, asked: &asked, partial, history: History::default() };
-        let attempt = async || fetch.attempt(asking).await;
-        self.runtime.block_on(self.http.persist(&endpoint.host, &asked, asking, attempt))
+        let attempt = async |impatient| fetch.attempt(impatient, asking).await;
+        self.persist(endpoint, &asked, asking, attempt)
     }
 }
 
@@ -67,8 +67,6 @@ impl Registry {
 struct History {
     /// The whole was wrong once.
     wrong: bool,
-    /// The last try waited in vain.
-    stalled: bool,
     /// The registry does not resume.
     whole_only: bool,
 }
@@ -91,13 +89,14 @@ enum End {
 }
 
 impl Fetch<'_> {
-    async fn attempt(&mut self, asking: Asking<'_>) -> Tried<()> {
+    async fn attempt(&mut self, impatient: bool, asking: Asking<'_>) -> Tried<()> {
         let http = &self.registry.http;
         let from = self.start()?;
         if from == self.wanted.size && from > 0 {
             return self.check(&End::Complete);
         }
-        let mut request = Request::get(&self.endpoint.host, self.asked, self.endpoint.blob(self.wanted.digest)?);
+        let url = self.endpoint.blob(self.wanted.digest)?;
+        let mut request = Request { impatient, ..Request::get(&self.endpoint.host, self.asked, url) };
         if from > 0 {
             let range = HeaderValue::try_from(format!("bytes={from}-"));
             request.headers.extend(range.ok().map(|range| (RANGE, range)));
@@ -114,7 +113,7 @@ impl Fetch<'_> {
             self.partial.restart()?;
         }
         let body = Body::of(response, &http.patience);
-        let body = if self.history.stalled { body.impatient() } else { body };
+        let body = if impatient { body.impatient() } else { body };
         let end = self.receive(body, asking).await?;
         self.check(&end)
     }
@@ -135,7 +134,6 @@ impl Fetch<'_> {
             match body.chunk().await {
                 Ok(None) => return Ok(End::Complete),
                 Ok(Some(chunk)) => {
-                    self.history.stalled = false;
                     let room = usize::try_from(wanted - have).unwrap_or(usize::MAX);
                     self.partial.write(&chunk[..chunk.len().min(room)])?;
                     if chunk.len() > room {
@@ -147,17 +145,10 @@ impl Fetch<'_> {
         }
     }
 
-    fn broken(&mut self, broken: Broken, got: u64) -> Trouble {
+    fn broken(&self, broken: Broken, got: u64) -> Trouble {
         match broken {
             Broken::Off(why) => Trouble::Again(RegistryProblem::BrokenOff { got, wanted: self.wanted.size, why }, None),
-            Broken::Stalled(seconds) => {
-                let problem = RegistryProblem::Stalled { seconds, got };
-                if std::mem::replace(&mut self.history.stalled, true) {
-                    Trouble::Final(error(&self.endpoint.host, self.asked, problem))
-                } else {
-                    Trouble::Again(problem, None)
-                }
-            }
+            Broken::Stalled(seconds) => Trouble::Again(RegistryProblem::Stalled { seconds, got }, None),
             Broken::TooSlow(bytes, seconds) => {
                 Trouble::Final(error(&self.endpoint.host, self.asked, RegistryProblem::TooSlow { bytes, seconds }))
             }

@@ -1,24 +1,20 @@
-//! Single requests: one client a host, redirects under our rules, and retries.
+//! Single requests: one client a host, and redirects under our rules.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Client, Response, Url};
 
 use super::origin::{self, Origin};
-use super::patience::{Patience, pause};
+use super::patience::Patience;
 use super::proxy::ProxyOptions;
 use super::tls::{self, TlsOptions};
 use super::trouble::{self, Tried, Trouble, error};
 use super::{Asking, RegistryOptions, said};
 use crate::error::{Asked, RegistryProblem, Result};
-use crate::progress::News;
 
 const USER_AGENT: &str = concat!("planish/", env!("CARGO_PKG_VERSION"));
-/// How often a waiting request looks whether it should stop.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// The HTTP clients: one a host, since each host has certificates of its own.
 #[derive(Debug)]
@@ -41,11 +37,13 @@ pub(super) struct Request<'a> {
     pub authorization: Option<(HeaderValue, Origin)>,
     /// Sent as a POST when it is there.
     pub form: Option<String>,
+    /// Whether the last try waited in vain, so that this one waits half as long.
+    pub impatient: bool,
 }
 
 impl<'a> Request<'a> {
     pub fn get(host: &'a str, asked: &'a Asked, url: Url) -> Self {
-        Self { host, asked, url, headers: HeaderMap::new(), authorization: None, form: None }
+        Self { host, asked, url, headers: HeaderMap::new(), authorization: None, form: None, impatient: false }
     }
 
     pub fn error(&self, problem: RegistryProblem) -> crate::error::Error {
@@ -97,11 +95,11 @@ impl Http {
         if let Some((value, _)) = request.authorization.as_ref().filter(|(_, origin)| origin == here) {
             builder = builder.header(AUTHORIZATION, value.clone());
         }
-        let seconds = self.patience.idle.as_secs();
-        match tokio::time::timeout(self.patience.connect + self.patience.idle, builder.send()).await {
+        let idle = if request.impatient { self.patience.idle / 2 } else { self.patience.idle };
+        match tokio::time::timeout(idle, builder.send()).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(fault)) => Err(trouble::of_request(&fault, request.host, request.asked, &here.host_and_port())),
-            Err(_) => Err(Trouble::Again(RegistryProblem::Stalled { seconds, got: 0 }, None)),
+            Err(_) => Err(Trouble::Again(RegistryProblem::Stalled { seconds: idle.as_secs(), got: 0 }, None)),
         }
     }
 
@@ -132,47 +130,6 @@ impl Http {
             .map_err(|fault| request.error(RegistryProblem::Unreachable(trouble::root_cause(&fault))))?;
         clients.insert(origin.clone(), client.clone());
         Ok(client)
-    }
-
-    /// Tries until it works, the failure is final, or the tries are used up.
-    pub async fn persist<T>(
-        &self,
-        host: &str,
-        asked: &Asked,
-        asking: Asking<'_>,
-        mut attempt: impl AsyncFnMut() -> Tried<T>,
-    ) -> Result<T> {
-        let tries = self.patience.tries;
-        let mut failed = 0;
-        loop {
-            let (problem, after) = match or_stop(attempt(), asking).await? {
-                Ok(value) => return Ok(value),
-                Err(Trouble::Final(error)) => return Err(error),
-                Err(Trouble::Again(problem, after)) => (problem, after),
-            };
-            failed += 1;
-            if failed >= tries {
-                return Err(error(host, asked, problem));
-            }
-            let wait = after.unwrap_or_default().max(pause(failed));
-            if wait > self.patience.longest_wait {
-                return Err(error(host, asked, RegistryProblem::RateLimited { wait: wait.as_secs() }));
-            }
-            let why = error(host, asked, problem).to_string();
-            asking.progress.tell(&News::Again { why: &why, wait, failed, tries });
-            or_stop(tokio::time::sleep(wait), asking).await?;
-        }
-    }
-}
-
-/// Waits for something, and gives up once a stop was asked for.
-async fn or_stop<T>(work: impl Future<Output = T>, asking: Asking<'_>) -> Result<T> {
-    let mut work = std::pin::pin!(work);
-    loop {
-        asking.cancel.check()?;
-        if let Ok(done) = tokio::time::timeout(LOOK, &mut work).await {
-            return Ok(done);
-        }
     }
 }
 

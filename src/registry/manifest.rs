@@ -95,8 +95,8 @@ impl Registry {
         asking: Asking<'_>,
     ) -> Result<(Vec<u8>, Option<String>)> {
         let mut checked_before = false;
-        let attempt = async || {
-            let mut request = Request::get(&endpoint.host, wanted.asked, url.clone());
+        let attempt = async |impatient| {
+            let mut request = Request { impatient, ..Request::get(&endpoint.host, wanted.asked, url.clone()) };
             if !matches!(wanted.asked, Asked::Blob(_)) {
                 request.headers = accept();
             }
@@ -112,7 +112,7 @@ impl Registry {
                 Ok(()) => Ok((bytes, said)),
             }
         };
-        self.runtime.block_on(self.http.persist(&endpoint.host, wanted.asked, asking, attempt))
+        self.persist(endpoint, wanted.asked, asking, attempt)
     }
 }
 

@@ -16,6 +16,7 @@ mod login;
 mod manifest;
 mod origin;
 mod patience;
+mod persist;
 pub mod proxy;
 mod said;
 pub mod tls;
@@ -34,8 +35,9 @@ use self::endpoint::Endpoint;
 use self::http::Http;
 use self::proxy::ProxyOptions;
 use self::tls::TlsOptions;
+use self::trouble::Tried;
 use crate::cancel::Cancel;
-use crate::error::{Error, ErrorKind, Fault, Result};
+use crate::error::{Asked, Error, ErrorKind, Fault, Result};
 use crate::limits::Limits;
 use crate::progress::{News, Progress};
 
@@ -71,7 +73,8 @@ pub struct Mirror {
 /// One repository, at its registry and the mirrors before it.
 #[derive(Debug)]
 pub struct Registry {
-    runtime: Runtime,
+    /// Gone only while it is dropped.
+    runtime: Option<Runtime>,
     endpoints: Vec<Endpoint>,
     http: Http,
 }
@@ -105,7 +108,22 @@ impl Registry {
         let hosts = mirrors.map(|mirror| mirror.host.as_str()).chain([reference.registry()]);
         let endpoints =
             hosts.map(|host| Endpoint::new(host, reference.repository(), options)).collect::<Result<_>>()?;
-        Ok(Self { runtime, endpoints, http: Http::new(options) })
+        Ok(Self { runtime: Some(runtime), endpoints, http: Http::new(options) })
+    }
+
+    /// Tries until it works, the failure is final, or the tries are used up. The attempt is told whether it should wait
+    /// less long than the one before, which waited in vain.
+    fn persist<T>(
+        &self,
+        endpoint: &Endpoint,
+        asked: &Asked,
+        asking: Asking<'_>,
+        attempt: impl AsyncFnMut(bool) -> Tried<T>,
+    ) -> Result<T> {
+        let Some(runtime) = &self.runtime else {
+            return Err(ErrorKind::Bug("a registry is asked while dropped").into());
+        };
+        runtime.block_on(persist::persist(&endpoint.host, asked, &self.http.patience, asking, attempt))
     }
 
     /// Asks the mirrors, then the registry, until one answers; only the last one's refusal counts.
@@ -123,6 +141,15 @@ impl Registry {
                 }
                 other => return other,
             }
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        // A name that is still being looked up keeps nobody from leaving.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }

@@ -58,7 +58,7 @@ pub fn is_loopback(host_and_port: &str) -> bool {
 pub(super) fn shown(url: &Url) -> String {
     let path = url.path();
     let query = if url.query().is_some() { "?…" } else { "" };
-    super::said::escaped(&format!("{}://{}{path}{query}", url.scheme(), Origin::of(url).host_and_port()))
+    super::said::escaped(format!("{}://{}{path}{query}", url.scheme(), Origin::of(url).host_and_port()))
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ pub(super) fn root_cause(fault: &dyn std::error::Error) -> String {
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
-    said::escaped(&cause.to_string())
+    said::escaped(cause.to_string())
 }
 
 /// Whether a status may change by itself.

@@ -9,7 +9,6 @@ use crate::cli::environment;
 use crate::cli::exit::Failure;
 
 /// Where blobs from registries are kept.
-#[allow(dead_code, reason = "for the commands that read registries")]
 #[derive(Debug, clap::Args)]
 pub struct CacheArguments {
     /// The cache [default: $XDG_CACHE_HOME/planish, else $HOME/.cache/planish]
@@ -29,7 +28,6 @@ pub struct ThisCache {
 }
 
 /// Returns the directory of the cache; `None` where none is wanted.
-#[allow(dead_code, reason = "for the commands that read registries")]
 pub fn directory(arguments: &CacheArguments) -> Result<Option<PathBuf>, Failure> {
     if arguments.no_cache { Ok(None) } else { chosen(arguments.cache_dir.as_deref()).map(Some) }
 }

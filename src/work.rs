@@ -3,7 +3,8 @@
 //! Each is locked while its owner lives. What a killed run left behind is found by the next one, whose lock succeeds,
 //! and removed.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -38,8 +39,13 @@ impl WorkDir {
                 .make_in(&parent, |path| std::fs::DirBuilder::new().mode(0o700).create(path))
                 .and_then(|made| made.into_temp_path().keep().map_err(|e| e.error))
                 .map_err(Error::io("make a work directory in", &parent))?;
-            set_mode(&path, 0o700)?;
-            let lock = File::open(&path).map_err(Error::io("open", &path))?;
+            let opened =
+                std::fs::set_permissions(&path, Permissions::from_mode(0o700)).and_then(|()| File::open(&path));
+            let lock = match opened {
+                // Another run took it for what a killed one left, before it was locked.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                other => other.map_err(Error::io("open", &path))?,
+            };
             if lock_alive(&lock, &path) {
                 return Ok(Self { path, _lock: lock });
             }
@@ -118,7 +124,7 @@ impl Unfinished {
     /// The directory cannot be used.
     pub fn beside(target: &Path) -> Result<Self> {
         let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
-            return Err(Error::io("use", target)(std::io::Error::from(std::io::ErrorKind::InvalidInput)));
+            return Err(Error::io("use", target)(std::io::Error::from(ErrorKind::InvalidInput)));
         };
         // A name of up to 255 bytes must leave room for the mark and the random part.
         let name = &name.as_bytes()[..name.len().min(200)];
@@ -132,7 +138,7 @@ impl Unfinished {
                 .and_then(|made| made.keep().map_err(|e| e.error))
                 .map_err(Error::io("make a file in", parent))?;
             let mode = file.metadata().map_err(Error::io("examine", &path))?.mode() & 0o777;
-            set_mode(&path, 0o600)?;
+            file.set_permissions(Permissions::from_mode(0o600)).map_err(Error::io("chmod", &path))?;
             if lock_alive(&file, &path) {
                 return Ok(Self { path, file, mode, published: false });
             }
@@ -189,7 +195,7 @@ impl Drop for Unfinished {
 
 /// Sets a mode whatever the umask is.
 fn set_mode(path: &Path, mode: u32) -> Result<()> {
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(Error::io("chmod", path))
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).map_err(Error::io("chmod", path))
 }
 
 /// Locks what was just made; false when a sweeping run took it for an orphan in between.

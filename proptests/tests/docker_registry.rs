@@ -84,15 +84,20 @@ impl House {
         self.log().lines().filter(|line| line.contains(&asked) && line.contains("\" 200 ")).count()
     }
 
+    fn all_downloads(&self) -> usize {
+        let blob = |line: &&str| line.contains("\"GET /v2/planish/test/blobs/") && line.contains("\" 200 ");
+        self.log().lines().filter(blob).count()
+    }
+
     fn image(&self, tag: &str) -> String {
         format!("docker://{}/planish/test:{tag}", self.host)
     }
 
     /// Copies an image into the registry.
-    fn push(&self, options: &str, from: &str, tag: &str) {
+    fn push(&self, from: &str, tag: &str) {
         let mut copy = command("skopeo copy -q --insecure-policy --dest-creds");
         copy.arg(LOGIN).arg("--dest-cert-dir").arg(self.bench.shared("certificates"));
-        run(copy.args(options.split_whitespace()).args([from, &self.image(tag)]));
+        run(copy.args([from, &self.image(tag)]));
     }
 
     fn authfile(&self, login: &str) -> String {
@@ -140,8 +145,10 @@ fn layout(bench: &Bench) -> (String, Vec<String>) {
 fn an_image_gives_the_same_bytes_from_a_registry_as_from_anywhere() {
     let house = House::new();
     let (layout, layers) = layout(&house.bench);
-    house.push("", &layout, "latest");
-    house.push("--dest-compress-format zstd --dest-force-compress-format", &layout, "zstd");
+    house.push(&layout, "latest");
+    let zstd = format!("oci:{}:latest", house.bench.shared("zstd").display());
+    run(command("skopeo copy -q --insecure-policy --dest-compress --dest-compress-format zstd").args([&layout, &zstd]));
+    house.push(&zstd, "zstd");
     let archive = house.bench.shared("archive.tar");
     let docker = format!("docker-archive:{}:planish/test:latest", archive.display());
     run(command("skopeo copy -q --insecure-policy").args([&layout, &docker]));
@@ -152,6 +159,12 @@ fn an_image_gives_the_same_bytes_from_a_registry_as_from_anywhere() {
     for tag in ["latest", "zstd"] {
         assert!(house.built(house.with_login(&house.image(tag), "out.ext4"), "out.ext4") == expected, "{tag}");
     }
+    assert_eq!(
+        house.all_downloads(),
+        1 + 2 * layers.len(),
+        "the config once, the layers in both forms: {}",
+        house.log()
+    );
     let before: Vec<usize> = layers.iter().map(|layer| house.downloads(layer)).collect();
     assert_eq!(before, vec![1; layers.len()], "{}", house.log());
     assert!(house.built(house.with_login(&house.image("latest"), "again.ext4"), "again.ext4") == expected);
@@ -164,7 +177,7 @@ fn an_image_gives_the_same_bytes_from_a_registry_as_from_anywhere() {
 fn who_is_not_known_gets_nothing() {
     let house = House::new();
     let (layout, _) = layout(&house.bench);
-    house.push("", &layout, "latest");
+    house.push(&layout, "latest");
     let image = house.image("latest");
     let ca = house.ca.to_str().unwrap();
     let wrong = house.authfile("user:hunter22");
@@ -188,7 +201,7 @@ fn who_is_not_known_gets_nothing() {
 fn ten_builds_at_once_download_each_blob_once() {
     let house = House::new();
     let (layout, layers) = layout(&house.bench);
-    house.push("", &layout, "latest");
+    house.push(&layout, "latest");
     let names: Vec<String> = (0..10).map(|n| format!("out{n}.ext4")).collect();
     let start = |name: &String| house.with_login(&house.image("latest"), name).stderr(Stdio::piped()).spawn().unwrap();
     let children: Vec<Child> = names.iter().map(start).collect();
@@ -208,7 +221,7 @@ fn ten_builds_at_once_download_each_blob_once() {
 fn skopeo_reads_the_cache_in_place() {
     let house = House::new();
     let (layout, _) = layout(&house.bench);
-    house.push("", &layout, "latest");
+    house.push(&layout, "latest");
     let expected = house.built(house.with_login(&house.image("latest"), "out.ext4"), "out.ext4");
     let cache: &Path = &house.bench.at("cache");
     let reference = house.image("latest").replace("docker://", "");

@@ -56,13 +56,16 @@ pub enum ErrorKind {
         allowed: u64,
     },
     /// The filesystem would have more blocks than 32 bits can number.
-    #[error("the filesystem would have {bytes} bytes, ext4 without the feature 64bit holds {max}")]
+    #[error("the filesystem would have {bytes} bytes, planish makes at most {max}")]
     Capacity {
         /// The bytes that it would have at least.
         bytes: u64,
         /// The bytes that it can have.
         max: u64,
     },
+    /// An option was chosen that the direct engine does not know.
+    #[error("{0} is a choice that the direct engine cannot make")]
+    BeyondDirect(String),
     /// What one engine cannot write, the other cannot either.
     #[error("neither engine can write this image: e2fsprogs: {e2fsprogs}; direct: {direct}")]
     NoEngine {
@@ -224,6 +227,7 @@ impl Error {
                 (Fault::Limit, _) | (_, Fault::Limit) => Fault::Limit,
                 (fault, _) => fault,
             },
+            ErrorKind::BeyondDirect(_) => Fault::Usage,
             ErrorKind::Output { problem, .. } => problem.fault(),
             ErrorKind::Tool { .. } | ErrorKind::Io { .. } | ErrorKind::NoSpace { .. } => Fault::Machine,
             ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } | ErrorKind::NotAFilesystem { .. } => Fault::Proof,

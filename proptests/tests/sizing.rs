@@ -38,7 +38,7 @@ fn trees() -> Vec<(&'static str, Vec<Entry>)> {
         |name: String| Entry::sparse(name, SparseFormat::Pax10, holes.clone(), 1500 * 8192, vec![7; 1500 * 4096]);
     let mut tall = String::from("t");
     (0..300).for_each(|_| tall.push_str("/deep"));
-    let xattrs = (0..300).map(|n| Entry::file(format!("x{n}"), "").xattr("user.k", vec![n as u8; 200 + n * 10]));
+    let xattrs = (0..300).map(|n| Entry::file(format!("x{n}"), "").xattr("user.k", vec![7; 200 + n * 10]));
     vec![
         ("empty", vec![]),
         ("one file", vec![Entry::file("file", "x")]),

@@ -87,7 +87,7 @@ impl Geometry {
         per_group: &dyn Fn(u64) -> u64,
     ) -> Result<Self> {
         loop {
-            let geometry = Self::at_least(blocks, per_group(blocks), inodes, rules)?;
+            let geometry = Self::at_least(blocks, per_group, inodes, rules)?;
             let needed = geometry.needed(content(&geometry));
             if needed <= geometry.blocks {
                 return Ok(geometry);
@@ -97,15 +97,15 @@ impl Geometry {
     }
 
     /// Returns the first layout of so many blocks, or more, that the engine takes as it is.
-    fn at_least(blocks: u64, per_group: u64, inodes: u64, rules: &Rules) -> Result<Self> {
+    fn at_least(blocks: u64, per_group: &dyn Fn(u64) -> u64, inodes: u64, rules: &Rules) -> Result<Self> {
         let (inodes_max, blocks_min) = match rules.engine {
             Engine::E2fsprogs => (PER_GROUP_MAX, 1),
             Engine::Direct => (INODES_PER_GROUP_MAX_DIRECT, BLOCKS_MIN_DIRECT),
         };
-        let enough_groups = (inodes.div_ceil(inodes_max).max(1) - 1) * per_group + 1;
+        let enough_groups = (inodes.div_ceil(inodes_max).max(1) - 1) * per_group(blocks) + 1;
         let mut blocks = blocks.max(blocks_min).max(enough_groups);
         loop {
-            let groups = Groups::new(check(blocks)?, per_group, inodes, rules.features);
+            let groups = Groups::new(check(blocks)?, per_group(blocks), inodes, rules.features);
             if !groups.keeps_last() {
                 blocks = groups.least();
             } else if let Some(journal) = journals(blocks, rules).into_iter().find(|j| takes(&groups, *j, rules)) {

@@ -47,7 +47,7 @@ pub struct Foreseen {
     pub metadata_bytes: u64,
     /// Bytes of the journal.
     pub journal_bytes: u64,
-    /// Bytes that stay free, at least.
+    /// Bytes that stay free.
     pub free_bytes: u64,
     /// Inodes in all.
     pub inodes: u64,
@@ -81,7 +81,6 @@ pub fn foresee(
     let created = image.created.map(|time| time.seconds);
     let plan = Plan::new(&tree, &image.config_digest, created, &options.plan, &options.read.limits)?;
     let Plan { geometry, census, identity, .. } = &plan;
-    let used = census.blocks + geometry.metadata_blocks + geometry.journal_blocks;
     Ok(Foreseen {
         source: image.source,
         config_digest: image.config_digest,
@@ -92,9 +91,9 @@ pub fn foresee(
         content_bytes: census.blocks * BLOCK_SIZE,
         metadata_bytes: geometry.metadata_blocks * BLOCK_SIZE,
         journal_bytes: geometry.journal_blocks * BLOCK_SIZE,
-        free_bytes: geometry.blocks.saturating_sub(used) * BLOCK_SIZE,
+        free_bytes: plan.free_blocks() * BLOCK_SIZE,
         inodes: geometry.inodes,
-        free_inodes: geometry.inodes.saturating_sub(census.inodes + crate::plan::geometry::RESERVED_INODES - 1),
+        free_inodes: plan.free_inodes(),
         uuid: identity.uuid.to_string(),
         clock: identity.clock.seconds(),
         notes: image.notes.iter().chain(&notes).map(NoteReport::of).collect(),

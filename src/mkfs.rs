@@ -9,13 +9,11 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result, ShownPath, ToolProblem};
 use crate::plan::Plan;
 use crate::plan::geometry::{BLOCK_SIZE, INODE_SIZE};
+use crate::plan::groups::PER_GROUP_MAX;
 use crate::program::{Invocation, Output, Tools};
 use crate::stage::{STAGING, Staged};
 use crate::work::WorkDir;
 
-/// Everything that planish asks for, so that no `mke2fs.conf` of a distribution adds to it.
-const FEATURES: &str = "none,has_journal,ext_attr,dir_index,filetype,extent,flex_bg,sparse_super,large_file,huge_file,\
-                        dir_nlink,extra_isize,metadata_csum";
 const SECONDS_MAX: u64 = 3600;
 const CONFIG_NAME: &str = "mke2fs.conf";
 const CONFIG: &[u8] = b"[defaults]\n";
@@ -60,8 +58,6 @@ pub fn format<'a>(
 }
 
 fn arguments(plan: &Plan) -> Vec<OsString> {
-    let features =
-        if plan.geometry.journal_blocks == 0 { FEATURES.replace("has_journal,", "") } else { FEATURES.to_owned() };
     let mut extended = format!("root_owner=0:0,hash_seed={},lazy_itable_init=1,nodiscard", plan.identity.hash_seed);
     if !plan.stages_xattrs {
         // Else what the staging filesystem itself adds (labels, default ACLs) would be copied too.
@@ -72,9 +68,15 @@ fn arguments(plan: &Plan) -> Vec<OsString> {
     option("-b", BLOCK_SIZE.to_string());
     option("-I", INODE_SIZE.to_string());
     option("-N", plan.geometry.inodes.to_string());
-    option("-O", features);
+    option("-O", plan.features.for_mke2fs(plan.geometry.journal_blocks != 0));
     option("-U", plan.identity.uuid.to_string());
     option("-E", extended);
+    if plan.geometry.groups.per_group != PER_GROUP_MAX {
+        option("-g", plan.geometry.groups.per_group.to_string());
+    }
+    if let Some(label) = &plan.label {
+        option("-L", label.as_str().to_owned());
+    }
     if plan.geometry.journal_blocks != 0 {
         option("-J", format!("size={}", (plan.geometry.journal_blocks * BLOCK_SIZE) >> 20));
     }

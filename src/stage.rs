@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::layer::entry::Content;
 use crate::plan::blocks::is_zero;
 use crate::plan::xattr::{self, Writer};
-use crate::plan::{Plan, StandIn};
+use crate::plan::{LOST_FOUND_NAME, Plan, StandIn};
 use crate::progress::Progress;
 use crate::tree::{InodeId, Node, Tree, Visit};
 use crate::work::WorkDir;
@@ -64,8 +64,11 @@ pub fn stage(tree: &Tree, plan: &Plan, work: &WorkDir, progress: &dyn Progress, 
         parent_fd: None,
         written: 0,
     };
-    for visit in tree.walk().skip(1) {
+    for mut visit in tree.walk().skip(1) {
         cancel.check()?;
+        if let (LOST_FOUND_NAME, Some(stand_in)) = (&*visit.path, plan.lost_found.stand_in()) {
+            visit.path = stand_in.into();
+        }
         stager.add(visit, cancel)?;
         progress.advance(1);
     }

@@ -269,7 +269,7 @@ fn a_size_is_a_promise_of_the_direct_engine_too() {
     let less = failed(&build(&["--size", &(needed - 4096).to_string()]), 7);
     assert_eq!(less, format!("the tree needs {needed} bytes, --size allows {}", needed - 4096));
     let over = failed(&build(&["--size", "17T"]), 7);
-    assert!(over.ends_with(" bytes, ext4 without the feature 64bit holds 17592186036224"), "{over}");
+    assert!(over.ends_with(" bytes, planish makes at most 17592186036224"), "{over}");
     let empty = image(&bench, "empty", []);
     let small = failed(&bench.build(&empty, "out.ext4", &["--force", "--engine", "direct", "--size", "8M"]), 7);
     assert_eq!(small, "the tree needs 16777216 bytes, --size allows 8388608");

@@ -5,10 +5,9 @@ use std::path::PathBuf;
 
 use planish::Error;
 use planish::build::BuildOptions;
-use planish::plan::{Engine, EngineChoice, Headroom, PlanOptions};
 
 use super::exit::Failure;
-use super::{read, size, summary};
+use super::{read, shape, summary};
 
 /// Builds the ext4 filesystem of an image and proves that it equals the image
 ///
@@ -21,7 +20,7 @@ pub struct BuildArguments {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
-    shape: ShapeArguments,
+    shape: shape::ShapeArguments,
     /// Replace an output that exists
     #[arg(long)]
     force: bool,
@@ -39,47 +38,6 @@ pub struct BuildArguments {
     verify: Verify,
 }
 
-/// What the filesystem is to be.
-#[derive(Debug, clap::Args)]
-pub struct ShapeArguments {
-    /// Exact size of the filesystem: bytes, or with K, M, G, T
-    #[arg(long, value_name = "N", value_parser = size::bytes, conflicts_with = "free")]
-    size: Option<u64>,
-    /// Space that stays free: bytes, or a percentage of what the tree needs
-    #[arg(long, value_name = "N|N%", default_value = "256M", value_parser = size::headroom)]
-    free: Headroom,
-    /// What writes the filesystem
-    #[arg(long, value_name = "ENGINE", default_value = "auto")]
-    engine: EngineArgument,
-}
-
-impl ShapeArguments {
-    /// Returns them with the filesystem's clock, if that is set.
-    pub fn options(&self, clock: Option<i64>) -> PlanOptions {
-        PlanOptions { size: self.size, free: self.free, clock, engine: self.engine.into() }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum EngineArgument {
-    /// e2fsprogs; direct where the image holds what e2fsprogs cannot write, or not in time
-    Auto,
-    /// mkfs.ext4 and debugfs: the reference
-    E2fsprogs,
-    /// planish itself, in one pass and with indexed directories
-    Direct,
-}
-
-impl From<EngineArgument> for EngineChoice {
-    fn from(argument: EngineArgument) -> Self {
-        match argument {
-            EngineArgument::Auto => Self::Auto,
-            EngineArgument::E2fsprogs => Self::Only(Engine::E2fsprogs),
-            EngineArgument::Direct => Self::Only(Engine::Direct),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Verify {
     /// Every inode and every byte, then e2fsck
@@ -92,7 +50,7 @@ enum Verify {
 pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     let options = BuildOptions {
-        plan: arguments.shape.options(job.clock),
+        plan: arguments.shape.options(job.clock)?,
         read: job.read,
         work_dir: job.work_dir,
         force: arguments.force,

@@ -11,6 +11,7 @@ use planish::{Error, ErrorKind};
 pub fn of(error: &Error) -> Option<String> {
     Some(match error.kind() {
         ErrorKind::Size { .. } => "drop --size to let the plan choose".into(),
+        ErrorKind::BeyondDirect(_) => "drop --engine to let planish take e2fsprogs".into(),
         ErrorKind::Limit { limit: Limit::DirectoryEntries, .. } => {
             "drop --engine to let planish take the one that writes large directories, or raise --max-directory-entries"
                 .into()
@@ -101,6 +102,7 @@ fn of_image(problem: &ImageProblem) -> Option<String> {
         | ImageProblem::TooManySubdirectories(_)
         | ImageProblem::TooManyExtents(..)
         | ImageProblem::IndexFull(_)
+        | ImageProblem::OtherLostAndFound
         | ImageProblem::OwnLostAndFound => "drop --engine to let planish take the one that can write it".into(),
         ImageProblem::XattrSpace { .. } => "ext4 keeps an inode's xattrs in the inode and one block".into(),
         _ => return None,

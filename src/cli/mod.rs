@@ -12,6 +12,7 @@ mod progress;
 mod pull;
 mod read;
 mod remote;
+mod shape;
 mod signals;
 mod size;
 mod summary;

@@ -3,7 +3,7 @@
 use planish::foresee::{ForeseeOptions, Foreseen, foresee};
 
 use super::exit::Failure;
-use super::{build, read, summary};
+use super::{build, read, shape, summary};
 
 /// Says what a build would make of an image: size, inodes and notes, writing nothing
 #[derive(Debug, clap::Args)]
@@ -11,7 +11,7 @@ pub struct PlanArguments {
     #[command(flatten)]
     read: read::ReadArguments,
     #[command(flatten)]
-    shape: build::ShapeArguments,
+    shape: shape::ShapeArguments,
     /// Print the plan as JSON
     #[arg(long)]
     json: bool,
@@ -21,7 +21,7 @@ pub struct PlanArguments {
 pub fn run(arguments: &PlanArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     let options = ForeseeOptions {
-        plan: arguments.shape.options(job.clock),
+        plan: arguments.shape.options(job.clock)?,
         read: job.read,
         work_dir: job.work_dir.unwrap_or_else(std::env::temp_dir),
     };

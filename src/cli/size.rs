@@ -1,6 +1,6 @@
 //! Sizes as they are typed: bytes, or with a suffix of powers of 1,024.
 
-use planish::plan::Headroom;
+use planish::plan::{FreeInodes, Headroom};
 
 /// Reads `4096`, `64K`, `512M`, `2G`, `1T`; `KiB` and `kB` are no suffixes of mkfs and none here.
 pub fn bytes(text: &str) -> Result<u64, String> {
@@ -22,11 +22,28 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 pub fn headroom(text: &str) -> Result<Headroom, String> {
     match text.strip_suffix('%') {
         None => bytes(text).map(Headroom::Bytes),
-        Some(number) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
-            number.parse().ok().filter(|n| *n <= 10_000).map(Headroom::Percent).ok_or_else(|| "over 10000%".into())
-        }
-        Some(_) => Err("not a percentage".into()),
+        Some(number) => percent(number).map(Headroom::Percent),
     }
+}
+
+/// Reads a number of inodes, or a percentage of those in use.
+pub fn free_inodes(text: &str) -> Result<FreeInodes, String> {
+    match text.strip_suffix('%') {
+        Some(number) => percent(number).map(FreeInodes::Percent),
+        None if !is_number(text) => Err("not a number or a percentage".into()),
+        None => text.parse().map(|count: u32| FreeInodes::Count(count.into())).map_err(|_| "too large".into()),
+    }
+}
+
+fn percent(number: &str) -> Result<u64, String> {
+    if !is_number(number) {
+        return Err("not a percentage".into());
+    }
+    number.parse().ok().filter(|n| *n <= 10_000).ok_or_else(|| "over 10000%".into())
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -51,6 +68,16 @@ mod tests {
         assert_eq!(headroom("1M"), Ok(Headroom::Bytes(1 << 20)));
         for bad in ["%", "-1%", "1.5%", "10001%"] {
             assert!(headroom(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn free_inodes_are_a_number_or_a_percentage() {
+        assert_eq!(free_inodes("0"), Ok(FreeInodes::Count(0)));
+        assert_eq!(free_inodes("4294967295"), Ok(FreeInodes::Count(4_294_967_295)));
+        assert_eq!(free_inodes("150%"), Ok(FreeInodes::Percent(150)));
+        for bad in ["", "%", "-1", "1K", "+1", "4294967296", "1.5%", "10001%"] {
+            assert!(free_inodes(bad).is_err(), "{bad}");
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result, ToolProblem};
 use crate::ext4::{DirEntry, FileKind, Filesystem, InodeNumber, ReadAt, RecordPlace};
 use crate::layer::entry::DeviceKind;
 use crate::path::{Escaped, ImagePath};
-use crate::plan::{Plan, StandIn};
+use crate::plan::{LOST_FOUND_NAME, Plan, StandIn};
 use crate::tree::{InodeId, Node, Tree};
 
 /// A directory record whose type byte is the stand-in's, and what it has to be.
@@ -35,7 +35,7 @@ pub(super) fn check<R: ReadAt>(
         let inode = filesystem.inode(number).map_err(unreadable)?;
         let entries = filesystem.entries(&inode).map_err(unreadable)?;
         let mut found: HashMap<&[u8], &DirEntry> = entries.iter().map(|entry| (&*entry.name, entry)).collect();
-        found.retain(|name, entry| !is_own(name, entry, visit.inode, tree, plan));
+        found.retain(|name, entry| !is_own(name, entry, visit.inode, plan));
         for (name, child) in directory.names() {
             let shown = || Escaped(ImagePath::join(&visit.path, name).as_bytes()).to_string();
             let entry = found.remove(name).ok_or_else(|| unexpected(format!("/{} is missing", shown())))?;
@@ -61,9 +61,9 @@ pub(super) fn check<R: ReadAt>(
 }
 
 /// Returns whether a name is the filesystem's own: `.`, `..`, or a `lost+found` that the image does not have.
-fn is_own(name: &[u8], entry: &DirEntry, directory: InodeId, tree: &Tree, plan: &Plan) -> bool {
-    let added = name == b"lost+found" && directory == InodeId::ROOT && tree.get(name).is_none();
-    matches!(name, b"." | b"..") || (added && entry.inode == plan.lost_found())
+fn is_own(name: &[u8], entry: &DirEntry, directory: InodeId, plan: &Plan) -> bool {
+    let added = name == LOST_FOUND_NAME && directory == InodeId::ROOT;
+    matches!(name, b"." | b"..") || (added && plan.added_lost_found() == Some(entry.inode))
 }
 
 fn number(plan: &Plan, id: InodeId) -> Result<InodeNumber> {

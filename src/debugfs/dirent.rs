@@ -44,6 +44,7 @@ pub(super) fn patches<R: ReadAt>(
         let superblock = filesystem.superblock();
         if superblock.features.metadata_csum() {
             let generation = filesystem.inode(directory)?.generation;
+            // A stored seed is the UUID's, until someone changes that.
             let checksum = checksum(&superblock.uuid, directory, generation, &after[..after.len() - TAIL]);
             let at = after.len() - CHECKSUM;
             after[at..].copy_from_slice(&checksum.to_le_bytes());

@@ -47,9 +47,9 @@ impl<'a> Script<'a> {
             tree.walk().filter_map(|visit| Some((plan.number(visit.inode)?, visit.inode))).collect();
         numbered.sort_unstable();
         numbered.dedup();
-        if !numbered.iter().any(|(number, _)| *number == plan.lost_found()) {
+        if let Some(added) = plan.added_lost_found() {
             let time = Timestamp::from_seconds(plan.identity.clock.seconds().into());
-            self.metadata(plan.lost_found(), 0o40_000, &Metadata { mode: 0o700, ..Metadata::implied(time) })?;
+            self.metadata(added, 0o40_000, &Metadata { mode: 0o700, ..Metadata::implied(time) })?;
         }
         for (number, id) in numbered {
             let inode = tree.inode(id);
@@ -65,6 +65,13 @@ impl<'a> Script<'a> {
             self.request(&format!("zap_block -o {offset} -l 1 -p {value} {block}"))?;
         }
         Ok(())
+    }
+
+    /// Writes the requests that put what was staged under another name in the place of the filesystem's own `lost+found`.
+    pub fn replace_lost_found(&mut self, number: InodeNumber, stand_in: &str) -> Result<(), ScriptFault> {
+        self.request("rmdir lost+found")?;
+        self.request(&format!("ln <{}> lost+found", number.get()))?;
+        self.request(&format!("unlink {stand_in}"))
     }
 
     fn request(&mut self, request: &str) -> Result<(), ScriptFault> {

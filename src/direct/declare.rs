@@ -46,6 +46,7 @@ fn options(plan: &Plan) -> Result<Options> {
     options.inodes = InodeCount::Exact(number(plan.geometry.inodes)?);
     options.journal_blocks = Some(number(plan.geometry.journal_blocks)?);
     options.reserved_percent = 0;
+    options.label = plan.label.as_ref().map(|label| label.as_str().to_owned());
     Ok(options)
 }
 

@@ -194,11 +194,13 @@ pub enum ImageProblem {
     Acl { name: &'static str, detail: String },
     #[error("is one inode more than planish can count")]
     TooManyInodes,
-    #[error("is not a directory, and ext4 needs one of this name")]
+    #[error("is not a directory, and names next to it leave none free to stand in for it")]
     LostAndFound,
     // What one engine cannot write
     #[error("is a directory of the image, and only the e2fsprogs engine can write its own")]
     OwnLostAndFound,
+    #[error("is not a directory, and only the e2fsprogs engine can write it so")]
+    OtherLostAndFound,
     #[error("has the xattr {0}, whose name only the e2fsprogs engine could write")]
     XattrNameNotText(String),
     #[error("has {0} extents, the direct engine can write {1}")]

@@ -58,7 +58,7 @@ pub enum ErrorKind {
         allowed: u64,
     },
     /// The filesystem would have more blocks than 32 bits can number.
-    #[error("the filesystem would have {bytes} bytes, ext4 without the feature 64bit holds {max}")]
+    #[error("the filesystem would have {bytes} bytes, planish makes at most {max}")]
     Capacity {
         /// The bytes that it would have at least.
         bytes: u64,
@@ -105,6 +105,9 @@ pub enum ErrorKind {
         #[source]
         source: Option<std::io::Error>,
     },
+    /// An option was chosen that the direct engine does not know.
+    #[error("{0} is a choice that the direct engine cannot make")]
+    BeyondDirect(String),
     /// What one engine cannot write, the other cannot either.
     #[error("neither engine can write this image: e2fsprogs: {e2fsprogs}; direct: {direct}")]
     NoEngine {
@@ -272,6 +275,7 @@ impl Error {
                 (Fault::Limit, _) | (_, Fault::Limit) => Fault::Limit,
                 (fault, _) => fault,
             },
+            ErrorKind::BeyondDirect(_) => Fault::Usage,
             ErrorKind::Output { problem, .. } => problem.fault(),
             ErrorKind::Registry { problem, .. } => problem.fault(),
             ErrorKind::Credentials { .. } => Fault::Credentials,

@@ -51,6 +51,8 @@ fn a_message_names_its_subject_first() {
             .into(),
             "quay.io: the registry cannot be trusted: its certificate has expired",
         ),
+        (ErrorKind::BeyondDirect("64bit".into()).into(), "64bit is a choice that the direct engine cannot make"),
+        (ErrorKind::Capacity { bytes: 2, max: 1 }.into(), "the filesystem would have 2 bytes, planish makes at most 1"),
         (Error::output(Path::new("/tmp/a\nb"), OutputProblem::Exists), r"output /tmp/a\x0ab: exists already"),
     ];
     for (error, want) in table {
@@ -63,6 +65,7 @@ fn each_group_has_its_documented_exit_code() {
     let code = |error: Error| error.fault().exit_code();
     let output = |problem| Error::output(Path::new("x"), problem);
     assert_eq!(code(output(OutputProblem::Exists)), 2);
+    assert_eq!(code(ErrorKind::BeyondDirect("64bit".into()).into()), 2);
     assert_eq!(code(Error::image(Place::Layers, ImageProblem::Empty)), 5);
     assert_eq!(code(output(OutputProblem::Parent)), 6);
     assert_eq!(code(Error::io("open", "/x")(std::io::Error::from(std::io::ErrorKind::NotFound))), 6);

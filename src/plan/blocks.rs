@@ -1,5 +1,7 @@
 //! How many blocks the files and directories of a tree take.
 
+use mkext4::dirhash::{HashSeed, Signedness, half_md4};
+
 use super::geometry::BLOCK_SIZE;
 use crate::layer::entry::Content;
 use crate::tree::Directory;
@@ -7,7 +9,7 @@ use crate::tree::Directory;
 /// What a directory's block holds beside its names: the checksum.
 const DIRECTORY_TAIL: u64 = 12;
 /// `.` and `..` in the first block.
-const DOTS: u64 = 24;
+const DOTS: u16 = 24;
 /// A symlink target below this many bytes stands in the inode itself.
 pub const FAST_SYMLINK_MAX: usize = 60;
 
@@ -18,42 +20,17 @@ const INDEX_ROOT_MAX: u64 = 507;
 const INDEX_NODE_MAX: u64 = 510;
 const LEAVES_MAX: u64 = INDEX_ROOT_MAX * INDEX_NODE_MAX;
 
-const EXTENTS_IN_INODE: u64 = 4;
-const EXTENTS_MAX_IN_BLOCK: u64 = 340;
-/// Extents in a block when `mke2fs` splits a full one into halves.
-const EXTENTS_PER_BLOCK: u64 = 170;
-const BLOCKS_PER_EXTENT: u64 = 32_768;
-
-/// What a file takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileBlocks {
-    /// Blocks with a byte that is not zero (the others are left out), and those of the extents.
-    pub blocks: u64,
-    /// Extents, if it need not go around anything.
-    pub extents: u64,
-}
-
-/// Returns what a file takes.
-#[must_use]
-pub fn of_file(content: &Content) -> FileBlocks {
-    let mut blocks = 0;
-    let mut extents = 0;
-    let mut next = None;
-    for block in data_blocks(content) {
-        blocks += 1;
-        if next != Some(block) || blocks % BLOCKS_PER_EXTENT == 0 {
-            extents += 1;
+/// Returns the runs of blocks that a file takes: those with a byte that is not zero; the others are left out.
+pub fn runs(content: &Content) -> impl Iterator<Item = u64> {
+    let mut blocks = data_blocks(content).peekable();
+    std::iter::from_fn(move || {
+        let mut last = blocks.next()?;
+        let mut length = 1;
+        while let Some(next) = blocks.next_if_eq(&(last + 1)) {
+            (last, length) = (next, length + 1);
         }
-        next = Some(block + 1);
-    }
-    let tree = if extents <= EXTENTS_IN_INODE {
-        0
-    } else if extents <= EXTENTS_MAX_IN_BLOCK {
-        1
-    } else {
-        1 + extents.div_ceil(EXTENTS_PER_BLOCK)
-    };
-    FileBlocks { blocks: blocks + tree, extents }
+        Some(length)
+    })
 }
 
 /// Returns the numbers of the blocks that are not all zero, in order.
@@ -84,46 +61,63 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     tail.chunks_exact(64).all(|chunk| chunk.iter().fold(0, |sum, b| sum | b) == 0) && rest.iter().all(|b| *b == 0)
 }
 
-/// Returns the blocks of a directory whose names `mke2fs` links one by one, in byte order, each into the first block
-/// with room for it; `start` blocks are there already.
-#[must_use]
-pub fn of_directory(directory: &Directory, start: u64) -> u64 {
-    let mut names: Vec<&[u8]> = directory.names().map(|(name, _)| name).collect();
-    names.sort_unstable();
-    let full = BLOCK_SIZE - DIRECTORY_TAIL;
-    let mut rooms = vec![full; usize::try_from(start.max(1)).unwrap_or(1)];
-    rooms[0] -= DOTS;
-    // Blocks without room for even the shortest name need not be looked at again.
-    let mut first_open = 0;
-    for name in names {
-        let record = record_bytes(name);
-        match rooms[first_open..].iter().position(|room| *room >= record) {
-            Some(found) => rooms[first_open + found] -= record,
-            None => rooms.push(full - record),
-        }
-        while rooms.get(first_open).is_some_and(|room| *room < 12) {
-            first_open += 1;
-        }
-    }
-    rooms.len() as u64
+/// The room in the blocks of a directory whose names `mke2fs` links one by one, each into the first block that has it.
+#[derive(Debug)]
+pub struct Rooms {
+    rooms: Vec<u16>,
+    /// Blocks before this one have no room for even the shortest name.
+    first_open: usize,
+    full: u16,
 }
 
-/// Returns the blocks, or a few more, of a directory that the direct engine packs at once, with an index when it needs
-/// one; `own` are bytes of records that the tree does not have. `None`: the index would have more than two levels.
-#[must_use]
-pub fn of_directory_at_once(directory: &Directory, own: u64) -> Option<u64> {
-    let (mut bytes, mut longest) = (own, own);
-    for (name, _) in directory.names() {
-        let record = record_bytes(name);
-        bytes += record;
-        longest = longest.max(record);
+impl Rooms {
+    const SHORTEST_RECORD: u16 = 12;
+
+    /// Returns a new directory of so many blocks, which end in a checksum or do not.
+    #[must_use]
+    pub fn new(blocks: u64, checksums: bool) -> Self {
+        let full = u16::try_from(if checksums { BLOCK_SIZE - DIRECTORY_TAIL } else { BLOCK_SIZE }).unwrap_or(u16::MAX);
+        let mut rooms = vec![full; usize::try_from(blocks.max(1)).unwrap_or(1)];
+        rooms[0] -= DOTS;
+        Self { rooms, first_open: 0, full }
     }
+
+    /// Adds a name; returns whether the directory grew by a block for it.
+    pub fn add(&mut self, name: &[u8]) -> bool {
+        let record = u16::try_from(record_bytes(name)).unwrap_or(u16::MAX);
+        let found = self.rooms[self.first_open..].iter().position(|room| *room >= record);
+        match found {
+            Some(at) => self.rooms[self.first_open + at] -= record,
+            None => self.rooms.push(self.full.saturating_sub(record)),
+        }
+        while self.rooms.get(self.first_open).is_some_and(|room| *room < Self::SHORTEST_RECORD) {
+            self.first_open += 1;
+        }
+        found.is_none()
+    }
+}
+
+/// Returns the blocks of a directory that the direct engine packs at once, in the order of hashes when it needs an
+/// index; `own` is a name that the tree does not have. `None`: the index would have more than two levels.
+#[must_use]
+pub fn of_directory_at_once(directory: &Directory, own: Option<&[u8]>, hash_seed: &HashSeed) -> Option<u64> {
+    let names = || own.into_iter().chain(directory.names().map(|(name, _)| name));
+    let bytes: u64 = names().map(record_bytes).sum();
     let full = BLOCK_SIZE - DIRECTORY_TAIL;
     if bytes < INDEXED_FROM {
-        return Some(if bytes + DOTS <= full { 1 } else { 2 });
+        return Some(if bytes + u64::from(DOTS) <= full { 1 } else { 2 });
     }
-    // A leaf is closed when the next record does not fit; which one that is depends on hashes.
-    let leaves = 1 + (bytes - 1) / (full + 4 - longest);
+    let hash = |name| (half_md4(hash_seed, Signedness::Signed, name), name);
+    let mut hashed: Vec<((u32, u32), &[u8])> = names().map(hash).collect();
+    hashed.sort_unstable();
+    let (mut leaves, mut room) = (1, full);
+    for (_, name) in hashed {
+        let record = record_bytes(name);
+        if record > room {
+            (leaves, room) = (leaves + 1, full);
+        }
+        room -= record;
+    }
     let nodes = if leaves <= INDEX_ROOT_MAX { 0 } else { leaves.div_ceil(INDEX_NODE_MAX) };
     (leaves <= LEAVES_MAX).then_some(1 + leaves + nodes)
 }
@@ -147,17 +141,29 @@ mod tests {
 
     #[test]
     fn zero_blocks_are_not_written() {
-        let counts = |bytes: Vec<u8>| {
-            let FileBlocks { blocks, extents } = of_file(&dense(bytes));
-            (blocks, extents)
-        };
-        assert_eq!(counts(vec![]), (0, 0));
-        assert_eq!(counts(vec![1]), (1, 1));
-        assert_eq!(counts(vec![1; 4097]), (2, 1));
-        assert_eq!(counts(vec![0; 40_960]), (0, 0));
+        let runs = |bytes: Vec<u8>| runs(&dense(bytes)).collect::<Vec<_>>();
+        assert_eq!(runs(vec![]), [0; 0]);
+        assert_eq!(runs(vec![1]), [1]);
+        assert_eq!(runs(vec![1; 4097]), [2]);
+        assert_eq!(runs(vec![0; 40_960]), [0; 0]);
         let mut last = vec![0; 40_960];
         last[40_959] = 1;
-        assert_eq!(counts(last), (1, 1));
+        assert_eq!(runs(last.clone()), [1]);
+        last[..8192].fill(2);
+        assert_eq!(runs(last), [2, 1]);
+    }
+
+    #[test]
+    fn names_go_into_the_first_block_with_room() {
+        let mut rooms = Rooms::new(1, true);
+        let grown = (0..340).filter(|_| rooms.add(b"abcd")).count();
+        assert_eq!(grown, 1, "338 names of 12 bytes fill the first block behind its dots");
+        let mut rooms = Rooms::new(1, false);
+        assert_eq!((0..340).filter(|_| rooms.add(b"abcd")).count(), 1, "without a checksum it is 339");
+        let mut rooms = Rooms::new(1, true);
+        let long = [b'n'; 255];
+        assert_eq!((0..16).filter(|_| rooms.add(&long)).count(), 1);
+        assert!(!rooms.add(b"short"), "the first block still has room for it");
     }
 
     #[test]

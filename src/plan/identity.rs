@@ -17,9 +17,10 @@ pub struct Identity {
 
 impl Identity {
     /// Derives an identity from the digest of the image's config, which registry, layout, archive and recompressed
-    /// layers share, and from the options that change bytes, each as `name=value`.
+    /// layers share, and from the options that change bytes, each as `name=value`. A given UUID is taken as it is; the
+    /// hash seed, which decides the order of indexed directories, follows from it as from every option.
     #[must_use]
-    pub fn derive(config: &Digest, options: &[String], clock: Clock) -> Self {
+    pub fn derive(config: &Digest, options: &[String], clock: Clock, given: Option<Uuid>) -> Self {
         let uuid = |purpose: &str| {
             let mut hasher = Hasher::new(Algorithm::Sha256);
             for part in ["planish", purpose, &config.to_string(), &clock.seconds().to_string()] {
@@ -32,11 +33,11 @@ impl Identity {
             }
             Uuid::of(&hasher.finish())
         };
-        Self { uuid: uuid("uuid"), hash_seed: uuid("hash seed"), clock }
+        Self { uuid: given.unwrap_or_else(|| uuid("uuid")), hash_seed: uuid("hash seed"), clock }
     }
 }
 
-/// A UUID of version 8 (RFC 9562: made in a way of our own).
+/// A UUID: of version 8 (RFC 9562: made in a way of our own), or one that was given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Uuid([u8; 16]);
 
@@ -50,6 +51,18 @@ impl Uuid {
         bytes[6] = bytes[6] & 0x0f | 0x80;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Self(bytes)
+    }
+
+    /// Reads 32 hexadecimal digits with hyphens in their places; the one of zeros alone is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let hyphens = text.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at);
+        if text.len() != 36 || !hyphens.eq([8, 13, 18, 23]) {
+            return None;
+        }
+        let digits: String = text.split('-').collect();
+        let number = u128::from_str_radix(&digits, 16).ok().filter(|_| !digits.contains('+'))?;
+        (number != 0).then(|| Self(number.to_be_bytes()))
     }
 
     /// Returns the sixteen bytes.
@@ -104,7 +117,8 @@ mod tests {
     #[test]
     fn identities_follow_config_options_and_clock_alone() {
         let config = Digest::of(Algorithm::Sha256, b"config");
-        let derive = |config: &Digest, option: &str, clock| Identity::derive(config, &[option.into()], Clock(clock));
+        let derive =
+            |config: &Digest, option: &str, clock| Identity::derive(config, &[option.into()], Clock(clock), None);
         let first = derive(&config, "free=1", 1);
         assert_eq!(first, derive(&config, "free=1", 1));
         assert_ne!(first.uuid, first.hash_seed);
@@ -113,6 +127,31 @@ mod tests {
         assert_ne!(first.uuid, derive(&Digest::of(Algorithm::Sha256, b"other"), "free=1", 1).uuid);
         let text = first.uuid.to_string();
         assert_eq!((text.len(), &text[14..15]), (36, "8"));
+    }
+
+    #[test]
+    fn a_given_uuid_is_taken_as_it_is() {
+        let text = "c0ffee00-0102-0304-0506-0708090a0b0c";
+        let uuid = Uuid::parse(text).unwrap();
+        assert_eq!(uuid.to_string(), text);
+        assert_eq!(Uuid::parse(&text.to_uppercase()), Some(uuid));
+        let config = Digest::of(Algorithm::Sha256, b"config");
+        let given = Identity::derive(&config, &[], Clock(1), Some(uuid));
+        let derived = Identity::derive(&config, &[], Clock(1), None);
+        assert_eq!((given.uuid, given.hash_seed), (uuid, derived.hash_seed));
+        for bad in [
+            "",
+            "random",
+            "00000000-0000-0000-0000-000000000000",
+            "c0ffee0001020304050607-08090a0b0c",
+            "c0ffee00-0102-0304-0506-0708090a0b0",
+            "c0ffee00-0102-0304-0506-0708090a0b0cc",
+            "+0ffee00-0102-0304-0506-0708090a0b0c",
+            "c0ffee0-00102-0304-0506-0708090a0b0c",
+            "g0ffee00-0102-0304-0506-0708090a0b0c",
+        ] {
+            assert_eq!(Uuid::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

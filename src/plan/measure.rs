@@ -1,9 +1,13 @@
 //! Walks a tree once, in the order of inode numbers, and finds what ext4 and each engine need for it and refuse.
 
-use super::Census;
-use super::blocks::{self, FAST_SYMLINK_MAX, FileBlocks};
+use super::blocks::{self, FAST_SYMLINK_MAX};
 use super::engine::{Demand, LargeDirectory};
+use super::feature::Features;
+use super::fill::{EXTENT_MAX, LOST_FOUND_BLOCKS, Step};
+use super::identity::Uuid;
+use super::link::{self, Linking};
 use super::xattr::{self, Carrier};
+use super::{Census, LOST_FOUND_NAME, LostFound};
 use crate::error::{Error, ErrorKind, Found, ImageProblem, Place, Result};
 use crate::ext4::InodeNumber;
 use crate::layer::entry::Content;
@@ -16,16 +20,11 @@ const LINKS_MAX: u32 = 65_000;
 /// The largest file with blocks of 4 KiB.
 const FILE_BYTES_MAX: u64 = (1 << 44) - 4096;
 const SUBDIRECTORIES_MAX: u64 = 64_998;
-/// Blocks of `lost+found`, and those that mkfs gives a new directory.
-const LOST_FOUND_BLOCKS: u64 = 4;
-const DIRECTORY_BLOCKS: u64 = 1;
 /// The length of a path that damages the heap of `mkfs.ext4 -d`.
 ///
 /// Up to e2fsprogs 1.47 at least, `path_append` (misc/create_inode.c) forgets the NUL behind a path that, with a slash in
 /// front, fills its buffer: 255 bytes, doubled. Of those sizes only the allocation of 2040 has no byte to spare.
 const MKFS_OVERFLOWS: usize = 2039;
-/// The one name that ext4 itself uses.
-const LOST_FOUND: &[u8] = b"lost+found";
 /// The sum of squares of directories' names from which on `mkfs.ext4 -d` takes more than about a second for them: it
 /// looks through all blocks of a directory for each name (measured: 36 ns times the square).
 const SLOW_FROM: u64 = 5000 * 5000;
@@ -43,15 +42,31 @@ pub(super) struct Measured {
     pub numbers: Vec<u32>,
     /// The names of each of the tree's inodes.
     pub names: Vec<u32>,
+    pub lost_found: LostFound,
+    /// What takes blocks whose place matters, in the order of mkfs.
+    pub steps: Vec<Step>,
     pub e2fsprogs: Demand,
     pub direct: Demand,
     /// The largest directory, when mkfs would take long.
     pub slow: Option<LargeDirectory>,
 }
 
-pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
-    let mut measured =
-        Measured { numbers: vec![0; tree.arena_len()], names: vec![0; tree.arena_len()], ..Measured::default() };
+/// What of the options a measure depends on.
+pub(super) struct Scale<'a> {
+    pub features: Features,
+    pub hash_seed: Uuid,
+    pub limits: &'a Limits,
+}
+
+pub(super) fn measure(tree: &Tree, scale: &Scale<'_>) -> Result<Measured> {
+    let lost_found = lost_found(tree)?;
+    let mut linking = Linking::new(tree, scale.features, lost_found.stand_in().map(Into::into));
+    let mut measured = Measured {
+        numbers: vec![0; tree.arena_len()],
+        names: vec![0; tree.arena_len()],
+        lost_found,
+        ..Measured::default()
+    };
     let mut next = super::LOST_FOUND + 1;
     let mut large = Large::default();
     let mut name_bytes = 0;
@@ -71,6 +86,7 @@ pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
         if visit.inode != InodeId::ROOT {
             measured.census.names += 1;
             name_bytes += visit.name().len() as u64;
+            measured.steps.extend(linking.link(&visit));
         }
         if measured.numbers[index] != 0 {
             measured.census.hard_links += 1;
@@ -78,24 +94,17 @@ pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
         }
         measured.numbers[index] = match &*visit.path {
             b"" => InodeNumber::ROOT.get(),
-            LOST_FOUND if tree.directory(visit.inode).is_some() => super::LOST_FOUND,
-            LOST_FOUND => return Err(refuse(ImageProblem::LostAndFound)),
+            LOST_FOUND_NAME if tree.directory(visit.inode).is_some() => super::LOST_FOUND,
             _ => {
                 next += 1;
                 next - 1
             }
         };
         measured.census.inodes += 1;
-        measured.count(tree, &visit, limits)?;
+        measured.count(tree, &visit, scale, &mut linking)?;
         large.add(tree, &visit);
     }
-    // A filesystem has a lost+found, also where the image has none.
-    match tree.get(LOST_FOUND) {
-        None => measured.both(LOST_FOUND_BLOCKS),
-        Some(_) => {
-            measured.direct.add(Err(Error::image(Place::Path(LOST_FOUND.into()), ImageProblem::OwnLostAndFound)));
-        }
-    }
+    measured.refuse_own_lost_found();
     if name_bytes > NAME_BYTES_MAX_DIRECT {
         measured.direct.add(Err(Error::image(Place::Layers, ImageProblem::NameBytes(name_bytes))));
     }
@@ -103,16 +112,30 @@ pub(super) fn measure(tree: &Tree, limits: &Limits) -> Result<Measured> {
     Ok(measured)
 }
 
+/// Finds what the image has at the one path that ext4 itself uses.
+fn lost_found(tree: &Tree) -> Result<LostFound> {
+    let Some(id) = tree.get(LOST_FOUND_NAME) else { return Ok(LostFound::Added) };
+    if tree.directory(id).is_some() {
+        return Ok(LostFound::Directory);
+    }
+    let names: Vec<&[u8]> = tree.directory(InodeId::ROOT).into_iter().flat_map(Directory::names).map(|n| n.0).collect();
+    let stand_in = link::stand_in_of_lost_found(&names);
+    let refuse = || Error::image(Place::Path(LOST_FOUND_NAME.into()), ImageProblem::LostAndFound);
+    stand_in.map(LostFound::Other).ok_or_else(refuse)
+}
+
 impl Measured {
     /// Counts an inode when its first name is met.
-    fn count(&mut self, tree: &Tree, visit: &Visit, limits: &Limits) -> Result<()> {
+    fn count(&mut self, tree: &Tree, visit: &Visit, scale: &Scale<'_>, linking: &mut Linking) -> Result<()> {
         let inode = tree.inode(visit.inode);
+        let number = self.numbers[visit.inode.index()];
         let mut can_stage = true;
         match &inode.node {
             Node::Directory(directory) => {
                 self.census.directories += 1;
-                self.e2fsprogs.add(of_staged_directory(tree, directory, visit, limits));
-                self.direct.add(of_direct_directory(directory, visit, limits));
+                self.e2fsprogs.add(check_staged_directory(tree, directory, visit, scale.limits));
+                self.direct.add(of_direct_directory(tree, directory, visit, scale));
+                self.steps.extend(linking.add_directory(visit, number));
                 // mkfs makes the root itself and copies only some of its attributes.
                 can_stage = visit.inode != InodeId::ROOT;
             }
@@ -123,7 +146,10 @@ impl Measured {
             }
             Node::Symlink(target) => {
                 self.census.symlinks += 1;
-                self.both(u64::from(target.len() >= FAST_SYMLINK_MAX));
+                if target.len() >= FAST_SYMLINK_MAX {
+                    self.steps.push(Step::Symlink(number));
+                    self.direct.blocks += 1;
+                }
                 can_stage = false;
             }
             Node::Device(_) => {
@@ -155,39 +181,45 @@ impl Measured {
         if content.size() > FILE_BYTES_MAX {
             return Err(refuse(ImageProblem::OutOfRange { what: "size", value: content.size(), max: FILE_BYTES_MAX }));
         }
-        let FileBlocks { blocks, extents } = blocks::of_file(content);
-        self.e2fsprogs.add(Ok(blocks));
-        self.direct.add(if extents <= EXTENTS_MAX_DIRECT {
-            Ok(blocks)
-        } else {
-            Err(refuse(ImageProblem::TooManyExtents(extents, EXTENTS_MAX_DIRECT)))
-        });
+        let mut extents = 0;
+        for blocks in blocks::runs(content) {
+            self.steps.push(Step::Run { first: extents == 0, blocks });
+            extents += blocks.div_ceil(EXTENT_MAX);
+        }
+        if extents > EXTENTS_MAX_DIRECT {
+            self.direct.add(Err(refuse(ImageProblem::TooManyExtents(extents, EXTENTS_MAX_DIRECT))));
+        }
         Ok(())
     }
 
-    fn both(&mut self, blocks: u64) {
-        self.e2fsprogs.blocks += blocks;
-        self.direct.blocks += blocks;
+    /// Notes that the direct engine makes its own `lost+found`, and one only.
+    fn refuse_own_lost_found(&mut self) {
+        self.direct.blocks += LOST_FOUND_BLOCKS;
+        let problem = match &self.lost_found {
+            LostFound::Added => return,
+            LostFound::Directory => ImageProblem::OwnLostAndFound,
+            LostFound::Other(_) => ImageProblem::OtherLostAndFound,
+        };
+        self.direct.add(Err(Error::image(Place::Path(LOST_FOUND_NAME.into()), problem)));
     }
 }
 
-/// Returns the blocks of a directory whose names mkfs links one by one.
-fn of_staged_directory(tree: &Tree, directory: &Directory, visit: &Visit, limits: &Limits) -> Result<u64> {
-    // Checked first: the time of counting blocks grows faster than the names, too.
+/// Requires a directory that mkfs can make, name by name.
+fn check_staged_directory(tree: &Tree, directory: &Directory, visit: &Visit, limits: &Limits) -> Result<u64> {
     check_names(directory, visit, limits.directory_entries)?;
     let below = directory.names().filter(|(_, child)| tree.directory(child.inode).is_some()).count() as u64;
     if below > SUBDIRECTORIES_MAX {
         return Err(Error::image(Place::Path(visit.path.clone()), ImageProblem::TooManySubdirectories(below)));
     }
-    let start = if &*visit.path == LOST_FOUND { LOST_FOUND_BLOCKS } else { DIRECTORY_BLOCKS };
-    Ok(blocks::of_directory(directory, start))
+    Ok(0)
 }
 
 /// Returns the blocks of a directory that the direct engine writes.
-fn of_direct_directory(directory: &Directory, visit: &Visit, limits: &Limits) -> Result<u64> {
-    check_names(directory, visit, limits.directory_entries_direct)?;
-    let own = if visit.inode == InodeId::ROOT { blocks::record_bytes(LOST_FOUND) } else { 0 };
-    blocks::of_directory_at_once(directory, own)
+fn of_direct_directory(tree: &Tree, directory: &Directory, visit: &Visit, scale: &Scale<'_>) -> Result<u64> {
+    check_names(directory, visit, scale.limits.directory_entries_direct)?;
+    let is_root = visit.inode == InodeId::ROOT && tree.get(LOST_FOUND_NAME).is_none();
+    let seed = mkext4::dirhash::seed_from_uuid(&scale.hash_seed.bytes());
+    blocks::of_directory_at_once(directory, is_root.then_some(LOST_FOUND_NAME), &seed)
         .ok_or_else(|| Error::image(Place::Path(visit.path.clone()), ImageProblem::IndexFull(directory.len() as u64)))
 }
 

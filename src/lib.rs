@@ -29,6 +29,7 @@ pub mod mkfs;
 pub mod debugfs;
 pub mod direct;
 pub mod verify;
+pub mod fingerprint;
 pub mod publish;
 pub mod report;
 

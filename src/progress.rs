@@ -22,6 +22,8 @@ pub enum Stage {
     Verify,
     /// `e2fsck -fn`.
     Fsck,
+    /// Hashing the tree and the finished file.
+    Digest,
     /// Syncing and renaming.
     Publish,
 }
@@ -40,6 +42,7 @@ impl Stage {
             Self::Write => "writing",
             Self::Verify => "verifying",
             Self::Fsck => "e2fsck",
+            Self::Digest => "hashing",
             Self::Publish => "publishing",
         }
     }

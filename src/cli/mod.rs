@@ -7,6 +7,7 @@ mod limits;
 mod plan;
 mod progress;
 mod read;
+mod report_file;
 mod signals;
 mod size;
 mod summary;

@@ -151,12 +151,7 @@ fn digests(making: &Making<'_>, jobs: usize, clocked: &mut Clocked<'_>) -> Resul
     })
 }
 
-fn describe(
-    unfinished: &Unfinished,
-    output: &Output,
-    plan: &Plan,
-    digest: Option<Digest>,
-) -> Result<FilesystemReport> {
+fn describe(unfinished: &Unfinished, output: &Output, plan: &Plan, digest: Option<Digest>) -> Result<FilesystemReport> {
     let filesystem = Filesystem::open(unfinished.file()).map_err(unreadable)?;
     let superblock = filesystem.superblock();
     let block_bytes = u64::from(superblock.block_size);

@@ -31,7 +31,7 @@ pub struct BuildArguments {
     /// Print the whole report as JSON on stdout
     #[arg(long)]
     json: bool,
-    /// Write the whole report as JSON to a file
+    /// Write the whole report as JSON to a file, when the build has succeeded
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How the result is proven before it appears

@@ -13,7 +13,7 @@ use crate::plan::blocks::data_blocks;
 use crate::tree::{InodeId, Node, Tree};
 
 const BLOCK: u64 = 4096;
-const ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
+const ZEROS: [u8; 4096] = [0; 4096];
 
 /// The sum of a file: of all its bytes, or of what lies between its blocks of zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

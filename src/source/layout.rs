@@ -8,6 +8,7 @@ use super::{Image, LayerBlob, OpenOptions, config};
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::Limit;
+use crate::note::{Note, NoteKind};
 
 /// Opens the image of a layout that `wanted` names, by tag or digest; `name` is what messages call the layout.
 pub(super) fn open(store: &Store, name: &str, wanted: Option<&str>, options: &OpenOptions<'_>) -> Result<Image> {
@@ -112,6 +113,7 @@ fn image(
     let bytes = store.checked(&manifest.config, &config_digest, &place, options.limits)?;
     let checked = config::check(&bytes, &config_digest, (&holder, count), platform)?;
     let mut layers = Vec::with_capacity(count);
+    let mut notes = checked.notes;
     for ((number, layer), diff_id) in (1..).zip(manifest.layers).zip(checked.diff_ids) {
         let digest = layer.digest(&holder)?;
         let place = LayerPlace { number, count, digest: digest.clone() };
@@ -119,6 +121,10 @@ fn image(
         let foreign = document::check_layer_type(layer.media_type.as_deref()).map_err(refused)?;
         let missing = if foreign { ImageProblem::ForeignLayer } else { ImageProblem::Missing };
         let data = store.blob(&digest)?.ok_or_else(|| refused(missing))?;
+        if foreign {
+            let (kind, layer) = (NoteKind::ForeignLayer, Some(number));
+            notes.push(Note { kind, layer, path: Box::default(), detail: Box::default() });
+        }
         let (media_type, size) = (layer.media_type, Some(layer.size));
         layers.push(LayerBlob { place, media_type, digest: Some(digest), size, diff_id, data });
     }
@@ -130,6 +136,6 @@ fn image(
         created: checked.created,
         config: checked.config,
         layers,
-        notes: checked.notes,
+        notes,
     })
 }

@@ -7,8 +7,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::cancel::Cancel;
+use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result, ShownPath, ToolProblem};
 use crate::ext4::Filesystem;
+use crate::fingerprint;
 use crate::flatten::{Flattened, ReadOptions, flatten};
 use crate::note::Note;
 use crate::plan::geometry::BLOCK_SIZE;
@@ -39,6 +41,8 @@ pub struct BuildOptions {
     pub strict: bool,
     /// Whether the result is read back and compared.
     pub verify: bool,
+    /// Whether the report has the digests of the tree and of the finished file.
+    pub digests: bool,
     /// Where programs are looked for first, as `PATH` spells it.
     pub search_path: OsString,
 }
@@ -78,7 +82,9 @@ pub fn build(
     let making = Making { tree: &tree, plan: &plan, unfinished: &unfinished, tools: &tools, work: &work, cancel };
     making.write(options.read.jobs, &mut clocked)?;
     let verified = if options.verify { Some(prove(&making, options.read.jobs, &mut clocked)?) } else { None };
-    let filesystem = describe(&unfinished, &output, &plan)?;
+    let digests = if options.digests { Some(digests(&making, options.read.jobs, &mut clocked)?) } else { None };
+    let (tree_digest, digest) = digests.unzip();
+    let filesystem = describe(&unfinished, &output, &plan, digest)?;
     cancel.check()?;
     clocked.run(Stage::Publish, None, || output.publish(unfinished))?;
     Ok(Report {
@@ -92,6 +98,7 @@ pub fn build(
         whiteouts: layers.iter().map(|layer| layer.whiteouts).sum(),
         layers,
         tree: plan.census,
+        tree_digest,
         engine: EngineReport { name: plan.engine, reason: plan.reason.to_string() },
         filesystem,
         verified,
@@ -129,13 +136,27 @@ fn unreadable(fault: crate::ext4::ReadError) -> Error {
     Error::tool("debugfs", ToolProblem::Unreadable(fault.to_string()))
 }
 
-fn describe(unfinished: &Unfinished, output: &Output, plan: &Plan) -> Result<FilesystemReport> {
+/// Hashes the tree and the finished file, one beside the other.
+fn digests(making: &Making<'_>, jobs: usize, clocked: &mut Clocked<'_>) -> Result<(Digest, Digest)> {
+    let Making { tree, unfinished, cancel, .. } = *making;
+    clocked.run(Stage::Digest, None, || {
+        std::thread::scope(|scope| {
+            let file = scope.spawn(|| fingerprint::of_file(unfinished.file(), unfinished.path(), cancel));
+            let tree = fingerprint::of_tree(tree, jobs, cancel);
+            let file = file.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok((tree?, file?))
+        })
+    })
+}
+
+fn describe(unfinished: &Unfinished, output: &Output, plan: &Plan, digest: Option<Digest>) -> Result<FilesystemReport> {
     let filesystem = Filesystem::open(unfinished.file()).map_err(unreadable)?;
     let superblock = filesystem.superblock();
     let block_bytes = u64::from(superblock.block_size);
     Ok(FilesystemReport {
         path: ShownPath(output.path()).to_string(),
         bytes: plan.file_bytes,
+        digest,
         block_bytes,
         blocks: superblock.block_count,
         free_blocks: superblock.free_blocks,

@@ -33,6 +33,7 @@ pub mod mkfs;
 pub mod debugfs;
 pub mod direct;
 pub mod verify;
+pub mod fingerprint;
 pub mod publish;
 pub mod report;
 

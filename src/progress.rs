@@ -28,6 +28,8 @@ pub enum Stage {
     Verify,
     /// `e2fsck -fn`.
     Fsck,
+    /// Hashing the tree and the finished file.
+    Digest,
     /// Syncing and renaming.
     Publish,
     /// Hashing the blobs of the cache. Counts bytes.
@@ -49,6 +51,7 @@ impl Stage {
             Self::Write => "writing",
             Self::Verify => "verifying",
             Self::Fsck => "e2fsck",
+            Self::Digest => "hashing",
             Self::Publish => "publishing",
             Self::Cache => "hashing blobs",
         }

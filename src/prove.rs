@@ -10,6 +10,7 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Result};
 use crate::ext4::Filesystem;
+use crate::fingerprint;
 use crate::flatten::{ReadOptions, flatten};
 use crate::program::Tools;
 use crate::progress::{Progress, Stage};
@@ -23,6 +24,8 @@ use crate::work::WorkDir;
 pub struct ProveOptions {
     /// How the image is read.
     pub read: ReadOptions,
+    /// Whether the proof has the tree's digest.
+    pub digests: bool,
     /// Where layers are kept while working.
     pub work_dir: PathBuf,
     /// Where programs are looked for first, as `PATH` spells it.
@@ -38,6 +41,8 @@ pub struct Proof {
     pub config_digest: Digest,
     /// The image's platform.
     pub platform: String,
+    /// The digest of the flattened tree (see [`crate::fingerprint`]), if it was asked for.
+    pub tree_digest: Option<Digest>,
     /// What was compared.
     pub compared: Verified,
     /// How many differences there are.
@@ -92,11 +97,16 @@ pub fn prove(
             _ => return Err(error),
         },
     };
+    let tree_digest = match options.digests {
+        true => Some(fingerprint::of_tree(&flattened.tree, options.read.jobs, cancel)?),
+        false => None,
+    };
     let Comparison { names, inodes, xattrs, bytes, mismatches } = compared;
     Ok(Proof {
         source: image.source,
         config_digest: image.config_digest,
         platform: image.platform.to_string(),
+        tree_digest,
         compared: Verified { names, inodes, xattrs, bytes, fsck: "e2fsck -fn" },
         mismatch_count: mismatches.count(),
         mismatches: mismatches.kept().to_vec(),

@@ -33,6 +33,8 @@ pub struct Report {
     pub whiteouts: u64,
     /// What the flattened tree holds.
     pub tree: Census,
+    /// The digest of the flattened tree (see [`crate::fingerprint`]), if digests were asked for.
+    pub tree_digest: Option<Digest>,
     /// What wrote the filesystem.
     pub engine: EngineReport,
     /// The finished filesystem.
@@ -80,6 +82,8 @@ pub struct FilesystemReport {
     pub path: String,
     /// The size of the file in bytes.
     pub bytes: u64,
+    /// The digest of the file, if digests were asked for.
+    pub digest: Option<Digest>,
     /// The bytes of a block.
     pub block_bytes: u64,
     /// Blocks in all.

@@ -16,17 +16,17 @@ use planish::tree::{InodeId, LayerId, Node as TreeNode, Tree};
 use planish::{Cancel, Error, Limits};
 use planish_proptests::Mtime;
 use planish_proptests::check::{Checks, check};
-use planish_proptests::laws;
+use planish_proptests::laws::{self, Law};
 use planish_proptests::level::Level;
 use planish_proptests::listing::{Contents, Kind, Listing, Node};
 use planish_proptests::subject::{Outcome, Subject};
 use planish_proptests::writer::{Image, Layer};
-use support::{Bench, read_clean};
+use support::{Bench, equal, read_clean, succeeded};
 
-/// Checks every law, and prints the seed so that a run can be repeated.
-fn hold(subject: &mut dyn Subject, cases: u32, seed: u64) {
+/// Checks laws, and prints the seed so that a run can be repeated.
+fn hold(subject: &mut dyn Subject, laws: impl IntoIterator<Item = &'static Law>, cases: u32, seed: u64) {
     println!("seed {seed}");
-    for law in laws::ALL {
+    for law in laws {
         let checks = Checks { cases, seed, ..Checks::of(Level::Planish) };
         let report = check(law, subject, &checks).unwrap();
         println!("{}: {} of {} hold, {} refused", law.name, report.holds, report.cases(), report.refused);
@@ -41,12 +41,17 @@ fn hold(subject: &mut dyn Subject, cases: u32, seed: u64) {
 
 #[test]
 fn the_tree_keeps_every_law() {
-    hold(&mut InMemory, 1_200, 1);
+    hold(&mut InMemory, laws::ALL, 1_200, 1);
 }
 
 #[test]
 fn the_binary_keeps_every_law() {
-    hold(&mut Binary { bench: Bench::new() }, 30, 2);
+    hold(&mut Binary { bench: Bench::new() }, laws::ALL, 30, 2);
+}
+
+#[test]
+fn both_engines_give_equal_listings_of_generated_stacks() {
+    hold(&mut BothEngines { bench: Bench::new() }, laws::named("model-agreement"), 60, 3);
 }
 
 /// planish's own tree, without a filesystem.
@@ -152,5 +157,34 @@ impl Subject for Binary {
             Some(5) => Outcome::Refused(support::stderr(&output)),
             _ => Outcome::Unusable(support::stderr(&output)),
         }
+    }
+}
+
+/// Both engines, which must write the same or refuse the same.
+struct BothEngines {
+    bench: Bench,
+}
+
+impl Subject for BothEngines {
+    fn flatten(&mut self, layers: &[Layer]) -> Outcome {
+        let layout = self.bench.shared("stack");
+        Image::new(layers.iter().cloned()).write_layout(&layout, "latest").unwrap();
+        let source = format!("oci:{}:latest", layout.display());
+        let [reference, direct] = ["e2fsprogs", "direct"].map(|engine| {
+            let more = ["--force", "--free", "1M", "--engine", engine];
+            let output = self.bench.build(&source, &format!("{engine}.ext4"), &more);
+            (output, self.bench.at(&format!("{engine}.ext4")))
+        });
+        std::fs::remove_dir_all(layout).unwrap();
+        if reference.0.status.code() == Some(5) {
+            let said = [&reference.0, &direct.0].map(|output| support::failed(output, 5));
+            assert_eq!(said[0], said[1]);
+            return Outcome::Refused(support::stderr(&reference.0));
+        }
+        succeeded(&reference.0);
+        succeeded(&direct.0);
+        let (reference, direct) = (read_clean(&reference.1), read_clean(&direct.1));
+        equal(&reference, &direct);
+        Outcome::Tree(reference)
     }
 }

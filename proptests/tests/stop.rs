@@ -71,6 +71,7 @@ fn a_stop_in_any_stage_leaves_nothing() {
             force: false,
             strict: false,
             verify: true,
+            digests: false,
             search_path: "/usr/bin:/bin".into(),
         };
         let error = build(&name, &home.path().join("out.ext4"), &options, &observer, &cancel).unwrap_err();

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use planish::Error;
 use planish::build::BuildOptions;
 
 use super::exit::Failure;
+use super::report_file::ReportFile;
 use super::{read, shape, summary};
 
 /// Builds the ext4 filesystem of an image and proves that it equals the image
@@ -30,7 +30,7 @@ pub struct BuildArguments {
     /// Print the whole report as JSON on stdout
     #[arg(long)]
     json: bool,
-    /// Write the whole report as JSON to a file
+    /// Write the whole report as JSON to a file, when the build has succeeded
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// How the result is proven before it appears
@@ -56,7 +56,12 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
         force: arguments.force,
         strict: arguments.strict,
         verify: arguments.verify == Verify::Full,
+        digests: arguments.json || arguments.report.is_some(),
         search_path: job.search_path,
+    };
+    let report_file = match &arguments.report {
+        None => None,
+        Some(path) => Some(ReportFile::prepare(path, &arguments.output, &job.source)?),
     };
     let result = planish::build::build(&job.source, &arguments.output, &options, &*job.observer, &job.cancel);
     job.observer.end();
@@ -64,8 +69,8 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     // The filesystem is there: a closed stderr does not make it worse.
     let _ = std::io::stderr().write_all(summary::of(&report).as_bytes());
     let json = serde_json::to_string_pretty(&report).unwrap_or_default();
-    if let Some(path) = &arguments.report {
-        std::fs::write(path, json.clone() + "\n").map_err(Error::io("write", path))?;
+    if let Some(file) = report_file {
+        file.publish(&json)?;
     }
     if arguments.json { print(&json) } else { Ok(()) }
 }

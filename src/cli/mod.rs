@@ -12,6 +12,7 @@ mod progress;
 mod pull;
 mod read;
 mod remote;
+mod report_file;
 mod shape;
 mod signals;
 mod size;

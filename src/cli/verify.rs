@@ -28,6 +28,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     let options = ProveOptions {
         read: job.read,
+        digests: arguments.json,
         work_dir: job.work_dir.unwrap_or_else(std::env::temp_dir),
         search_path: job.search_path,
     };

@@ -105,16 +105,22 @@ pub enum DeviceKind {
 #[derive(Clone, Default)]
 pub struct Content {
     stored: Bytes,
-    size: u64,
-    map: Option<Box<[Extent]>>,
+    /// Boxed, for an image has many files and few of them are sparse.
+    sparse: Option<Box<Sparse>>,
     spool: Option<Arc<Spool>>,
+}
+
+#[derive(Clone)]
+struct Sparse {
+    size: u64,
+    pieces: Box<[Extent]>,
 }
 
 impl Content {
     /// Returns a file without holes.
     #[must_use]
     pub fn dense(stored: Bytes) -> Self {
-        Self { size: stored.len() as u64, stored, map: None, spool: None }
+        Self { stored, sparse: None, spool: None }
     }
 
     /// Returns a file of `size` bytes whose `pieces`, in order, are stored one behind the other.
@@ -123,7 +129,7 @@ impl Content {
     #[must_use]
     pub fn sparse(stored: Bytes, size: u64, pieces: Box<[Extent]>) -> Self {
         debug_assert_eq!(pieces.iter().map(|p| p.len).sum::<u64>(), stored.len() as u64);
-        Self { stored, size, map: Some(pieces), spool: None }
+        Self { stored, sparse: Some(Box::new(Sparse { size, pieces })), spool: None }
     }
 
     /// Says of which spool the stored bytes are a slice.
@@ -135,7 +141,7 @@ impl Content {
     /// Returns the file's size in bytes, holes included.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.size
+        self.sparse.as_ref().map_or(self.stored_len(), |sparse| sparse.size)
     }
 
     /// Returns how many bytes are stored.
@@ -147,8 +153,9 @@ impl Content {
     /// Returns the stored runs in order: where each begins in the file, and its bytes, 4 MiB at most. What lies between
     /// is zero.
     pub fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let dense = self.map.is_none().then_some(Extent { offset: 0, len: self.stored_len() });
-        let extents = self.map.as_deref().unwrap_or_default().iter().copied().chain(dense);
+        let dense = self.sparse.is_none().then_some(Extent { offset: 0, len: self.stored_len() });
+        let pieces = self.sparse.as_ref().map_or(&[][..], |sparse| &sparse.pieces);
+        let extents = pieces.iter().copied().chain(dense);
         let mut rest: &[u8] = &self.stored;
         let runs = extents.filter_map(move |extent| {
             let (head, tail) = rest.split_at_checked(usize::try_from(extent.len).ok()?)?;
@@ -170,7 +177,7 @@ const RUN_MAX: usize = 4 << 20;
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Content({} bytes, {} stored)", self.size, self.stored.len())
+        write!(f, "Content({} bytes, {} stored)", self.size(), self.stored.len())
     }
 }
 

@@ -11,6 +11,7 @@ use crate::cache::Entry;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, Found, ImageProblem, LayerPlace, Place, Result};
 use crate::limits::Limit;
+use crate::note::{Note, NoteKind};
 use crate::shown::{listed, shown};
 
 /// Opens the image of a layout that `wanted` names, by tag or digest; `name` is what messages call the layout.
@@ -139,6 +140,7 @@ fn image(
     let bytes = store.config(&manifest.config, &config_digest, &place, options)?;
     let checked = config::check(&bytes, &config_digest, (&holder, count), platform)?;
     let mut layers = Vec::with_capacity(count);
+    let mut notes = checked.notes;
     for ((number, layer), diff_id) in (1..).zip(manifest.layers).zip(checked.diff_ids) {
         let digest = layer.digest(&holder)?;
         let place = LayerPlace { number, count, digest: digest.clone() };
@@ -146,6 +148,10 @@ fn image(
         let foreign = document::check_layer_type(layer.media_type.as_deref()).map_err(refused)?;
         let missing = if foreign { ImageProblem::ForeignLayer } else { ImageProblem::Missing };
         let data = store.layer(&layer, &digest, &place, foreign)?.ok_or_else(|| refused(missing))?;
+        if foreign {
+            let (kind, layer) = (NoteKind::ForeignLayer, Some(number));
+            notes.push(Note { kind, layer, path: Box::default(), detail: Box::default() });
+        }
         let (media_type, size) = (layer.media_type, Some(layer.size));
         layers.push(LayerBlob { place, media_type, digest: Some(digest), size, diff_id, data });
     }
@@ -157,6 +163,6 @@ fn image(
         created: checked.created,
         config: checked.config,
         layers,
-        notes: checked.notes,
+        notes,
     })
 }

@@ -4,6 +4,7 @@
 //! of a whole subtree is one removal. Knows nothing about tar, compression or ext4.
 
 mod apply;
+mod name;
 mod purge;
 mod resolve;
 #[cfg(test)]
@@ -14,6 +15,8 @@ use indexmap::IndexMap;
 
 pub use apply::{Applied, ApplyFault};
 pub use walk::{Visit, Walk};
+
+use name::Name;
 
 use crate::layer::entry::{Content, Device, Metadata};
 use crate::time::Timestamp;
@@ -68,7 +71,7 @@ pub enum Node {
 /// The names of a directory.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    children: IndexMap<Box<[u8]>, Child>,
+    children: IndexMap<Name, Child>,
     /// The layer that last added a name anywhere below.
     below: Option<LayerId>,
     parent: Option<InodeId>,
@@ -89,7 +92,7 @@ impl Directory {
 
     /// Returns the names in no particular order.
     pub fn names(&self) -> impl Iterator<Item = (&[u8], Child)> {
-        self.children.iter().map(|(name, child)| (&**name, *child))
+        self.children.iter().map(|(name, child)| (name.as_bytes(), *child))
     }
 }
 

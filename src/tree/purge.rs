@@ -67,12 +67,14 @@ impl Tree {
         }
     }
 
-    /// Drops AUFS bookkeeping and everything below it.
+    /// Drops AUFS bookkeeping and everything below it, and memory that was held for names to come.
     pub(super) fn drop_bookkeeping(&mut self) {
+        self.inodes.shrink_to_fit();
         let mut todo = vec![InodeId::ROOT];
         while let Some(at) = todo.pop() {
             let Some(here) = self.directory_mut(at) else { continue };
             here.children.retain(|_, child| !child.bookkeeping);
+            here.children.shrink_to_fit();
             let inodes: Vec<_> = here.children.values().map(|child| child.inode).collect();
             todo.extend(inodes.into_iter().filter(|id| self.directory(*id).is_some()));
         }

@@ -371,6 +371,8 @@ fn a_stop_while_writing_leaves_nothing() {
                 implied_mtime: 0,
                 keep_selinux: false,
                 jobs: 2,
+                downloads: 1,
+                remote: None,
                 limits: Limits::default(),
             },
             plan: PlanOptions { engine: EngineChoice::Only(Engine::Direct), ..PlanOptions::default() },

@@ -62,6 +62,8 @@ fn a_stop_in_any_stage_leaves_nothing() {
             implied_mtime: 0,
             keep_selinux: false,
             jobs: 2,
+            downloads: 1,
+            remote: None,
             limits: Limits::default(),
         };
         let options = BuildOptions {

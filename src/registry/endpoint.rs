@@ -3,6 +3,7 @@
 use reqwest::Url;
 
 use super::RegistryOptions;
+use super::credential::CredentialSources;
 use super::login::Login;
 use super::origin::{self, Origin};
 use crate::digest::Digest;
@@ -23,7 +24,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    pub fn new(host: &str, repository: &str, options: &RegistryOptions) -> Result<Self> {
+    pub fn new(host: &str, repository: &str, sources: CredentialSources, options: &RegistryOptions) -> Result<Self> {
         let https = options.https || options.tls.knows(host);
         let plain = options.plain_http || (origin::is_loopback(host) && !https);
         let scheme = if plain { "http" } else { "https" };
@@ -35,7 +36,7 @@ impl Endpoint {
             host: host.to_owned(),
             repository: repository.to_owned(),
             origin: Origin::of(&base),
-            login: Login::new(options.credentials.clone()),
+            login: Login::new(sources),
             base,
         })
     }

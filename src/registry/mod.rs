@@ -104,10 +104,14 @@ impl Registry {
             .enable_all()
             .build()
             .map_err(Error::io("start", "the network thread"))?;
-        let mirrors = options.mirrors.iter().filter(|mirror| mirror.registry == reference.registry());
-        let hosts = mirrors.map(|mirror| mirror.host.as_str()).chain([reference.registry()]);
-        let endpoints =
-            hosts.map(|host| Endpoint::new(host, reference.repository(), options)).collect::<Result<_>>()?;
+        let registry = reference.registry();
+        let mirrors = options.mirrors.iter().filter(|mirror| mirror.registry == registry);
+        // What was given by hand is the registry's, and no mirror's.
+        let stored = CredentialSources { given: None, ..options.credentials.clone() };
+        let hosts = mirrors.map(|mirror| (mirror.host.as_str(), &stored)).chain([(registry, &options.credentials)]);
+        let endpoints = hosts
+            .map(|(host, sources)| Endpoint::new(host, reference.repository(), sources.clone(), options))
+            .collect::<Result<_>>()?;
         Ok(Self { runtime: Some(runtime), endpoints, http: Http::new(options) })
     }
 

@@ -95,7 +95,7 @@ fn killed_at_random(rounds: u64) {
         let child = start(&day);
         // The golden ratio spreads the moments evenly over half a second.
         let moment = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        std::thread::sleep(Duration::from_millis(moment * 500 >> 32));
+        std::thread::sleep(Duration::from_millis((moment * 500) >> 32));
         kill(child);
         day.cache_is_sound();
         if round % 10 == 9 {

@@ -106,7 +106,7 @@ fn connections_end_as_told() {
     assert!(got.end == End::Rst && got.body.len() <= 1000, "{:?} after {}", got.end, got.body.len());
     let got = faulty(Fault { close_after: Some(1000), ..NONE }).blob("");
     assert_eq!((got.end, got.body.len()), (End::Fin, 1000));
-    assert_eq!(got.head.contains(&content().len().to_string()), true);
+    assert!(got.head.contains(&content().len().to_string()));
     let got = faulty(Fault { drop_before: true, ..NONE }).blob("");
     assert_eq!((got.end, got.head.len()), (End::Fin, 0));
     let got = faulty(Fault { reset_before: true, ..NONE }).blob("");

@@ -89,16 +89,16 @@ fn a_signal_ends_a_download_and_leaves_no_part() {
 
 /// Kills runs at moments that have nothing to do with what they do, and then lets one end.
 fn killed_at_random(rounds: u64) {
-    let slow = Fault { drip: Some((30_000, Duration::from_millis(10))), ..NONE };
+    let slow = Fault { drip: Some((30_000, Duration::from_millis(20))), ..NONE };
     let day = Day::new("C14", Plan::new().rule(On::kind(Kind::Blob), slow));
     for round in 0..rounds {
         let child = start(&day);
         // The golden ratio spreads the moments evenly over half a second.
         let moment = round.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        std::thread::sleep(Duration::from_millis(moment * 500 >> 32));
+        std::thread::sleep(Duration::from_millis((moment * 500) >> 32));
         kill(child);
         day.cache_is_sound();
-        if round % 10 == 9 {
+        if sample().digests().iter().all(|digest| day.blob(digest).exists()) {
             // Else every later round would find the cache full.
             for digest in sample().digests() {
                 let _ = std::fs::remove_file(day.blob(digest));

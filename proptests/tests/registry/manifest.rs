@@ -177,7 +177,7 @@ fn digests_of_another_spelling_are_refused() {
         spelled("sha512 of the length of sha256", format!("sha512:{hex}")),
         spelled("a digit too few", format!("sha256:{}", &hex[1..])),
         spelled("a line more", format!("sha256:{hex}\n")),
-        spelled("no algorithm at all", format!("{hex}")),
+        spelled("no algorithm at all", hex.clone()),
     ]
     .into_iter()
     .flatten());
@@ -217,7 +217,7 @@ fn json_cannot_exhaust_the_stack_or_mean_two_things() {
     let object = format!("{}1{}", "{\"a\":".repeat(100_000), "}".repeat(100_000));
     let mut documents = Documents::new();
     let manifest = documents.manifest(|_| {});
-    let twice = format!("{{\"config\":{{}},\"config\":{},\"layers\":[],\"schemaVersion\":2}}", manifest);
+    let twice = format!("{{\"config\":{{}},\"config\":{manifest},\"layers\":[],\"schemaVersion\":2}}");
     let layer_twice = format!(
         "{{\"schemaVersion\":2,\"mediaType\":\"{MANIFEST}\",\"config\":{{\"mediaType\":\"{CONFIG}\",\"size\":2,\
          \"digest\":\"{0}\"}},\"layers\":[{{\"mediaType\":\"{LAYER}\",\"size\":2,\"size\":3,\"digest\":\"{0}\"}}]}}",

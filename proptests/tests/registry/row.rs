@@ -24,6 +24,7 @@ pub struct Seen<'a> {
     pub took: Duration,
 }
 
+type Write = Box<dyn Fn(&Path) + Send>;
 type Check = Box<dyn Fn(&Seen<'_>) + Send>;
 
 /// One row: rules, flags, and what is expected.
@@ -31,7 +32,7 @@ pub struct Row {
     id: &'static str,
     what: &'static str,
     plan: Plan,
-    image: Option<Box<dyn Fn(&Path) + Send>>,
+    image: Option<Write>,
     reference: Option<String>,
     flags: Vec<String>,
     login: bool,

@@ -28,7 +28,7 @@ fn waits(row: Row, asked: impl Fn(&Record) -> bool + Send + 'static) -> Row {
 
 #[test]
 fn a_registry_that_wants_patience_gets_it_within_reason() {
-    let late = [digest(), "too many requests", "86400 s"];
+    let late = [digest(), "rate limited", "86400 s"];
     run([
         waits(row("R09", "429 for a blob").rule(On::layer(LAYER).first(), limited("2")), |record| {
             record.reference.as_deref() == Some(digest())

@@ -98,7 +98,7 @@ fn an_https_redirect_is_followed_without_credentials() {
     day.succeeds(&day.pull(&["--ca-file", &ca, "--authfile", &file]));
     let there = day.registry.log().at(Origin::Cdn);
     assert_eq!(there.blobs().len(), 4);
-    assert_eq!(there.only(|record| record.has_secret()).len(), 0, "the same host at another port is another origin");
+    assert_eq!(there.with_secrets().len(), 0, "the same host at another port is another origin");
     day.recovers(&["--ca-file", &ca]);
 }
 

@@ -73,7 +73,7 @@ fn what_stalls_or_crawls_is_given_up_in_time() {
         row("R13", "no answer, ever")
             .flags(&["--connect-timeout", "2", "--idle-timeout", "2", "--retries", "2"])
             .rule(On::kind(Kind::Manifest), Fault { stall_before: Some(Duration::from_secs(60)), ..NONE })
-            .fails(3, ["stalled: no byte for 2 s"])
+            .fails(3, ["stalled: no byte for 1 s"])
             .within(Duration::from_secs(20)),
         row("R14", "a byte at a time")
             .flags(&["--min-rate-window", "1", "--retries", "1"])

@@ -86,6 +86,10 @@ impl Log {
         })
     }
 
+    pub fn with_secrets(&self) -> Self {
+        self.only(Record::has_secret)
+    }
+
     pub fn kind(&self, kind: Kind) -> Self {
         self.only(|record| record.kind == kind)
     }

@@ -51,7 +51,8 @@ impl Tokens {
             "POST" => posted(auth, &request.form),
             _ => authorization == Some(&basic(auth)),
         };
-        if !known && !(auth.anonymous && authorization.is_none()) {
+        let anyone = auth.anonymous && authorization.is_none();
+        if !known && !anyone {
             return Err(401);
         }
         let token = format!("token-{}-{:016x}", self.given.len() + 1, random());

@@ -57,6 +57,7 @@ fn of_registry(problem: &RegistryProblem) -> Option<String> {
             "--ca-file trusts the CA of a private registry; --plain-http is for one without TLS".into()
         }
         RegistryProblem::NoCertificates => "install ca-certificates, or set SSL_CERT_FILE or --ca-file".into(),
+        RegistryProblem::Redirects(_) => "raise --max-redirects, if the registry really leads that far".into(),
         RegistryProblem::TooSlow { .. } => "lower --min-rate".into(),
         RegistryProblem::Stalled { .. } => "raise --idle-timeout".into(),
         _ => return None,

@@ -65,7 +65,7 @@ pub enum RegistryProblem {
     Long { promised: u64 },
     #[error("has digest {0} as the registry sent it")]
     Digest(Digest),
-    #[error("was redirected more than {0} times, as --max-redirects allows")]
+    #[error("was redirected more than {0} times")]
     Redirects(u64),
     #[error("was redirected to {0}, where planish does not go")]
     Redirected(String),

@@ -143,9 +143,26 @@ impl Remote {
                 return Err(ErrorKind::Limit { place: place.clone(), limit, allowed, found }.into());
             }
         }
-        let bytes = fetch(self.asking(options.progress, options.cancel))?;
-        self.keep(digest, &bytes, options)?;
-        Ok(bytes)
+        let fetch = || fetch(self.asking(options.progress, options.cancel));
+        let Some(size) = size else {
+            let bytes = fetch()?;
+            self.keep(digest, &bytes, options)?;
+            return Ok(bytes);
+        };
+        // Under the blob's lock, so that of many runs one fetches.
+        match self.reserve(digest, size, true, options.progress, options.cancel)? {
+            Reserved::Mine(partial) => {
+                let bytes = fetch()?;
+                fill(partial, &bytes)?;
+                Ok(bytes)
+            }
+            Reserved::Present(_) if ask_anyway => fetch(),
+            Reserved::Present(_) => match self.cache.read(digest, Some(size), self.limits.manifest_bytes)? {
+                Kept::Bytes(bytes) => Ok(bytes),
+                // Pruned, or damaged, a moment after it came.
+                _ => fetch(),
+            },
+        }
     }
 
     /// Puts a document that was checked into the cache.
@@ -156,12 +173,7 @@ impl Remote {
         let size = bytes.len() as u64;
         match self.reserve(digest, size, true, options.progress, options.cancel)? {
             Reserved::Present(_) => Ok(()),
-            Reserved::Mine(mut partial) => {
-                partial.restart()?;
-                partial.write(bytes)?;
-                partial.commit()?.map_err(|_| ErrorKind::Bug("a document is not what was checked"))?;
-                Ok(())
-            }
+            Reserved::Mine(partial) => fill(partial, bytes),
         }
     }
 
@@ -211,6 +223,14 @@ impl Remote {
         let waiting = |waiting: cache::Waiting| progress.tell(&News::Waiting { digest, pid: waiting.pid });
         self.cache.reserve(digest, size, again, &waiting, cancel)
     }
+}
+
+/// Completes a document that was checked.
+fn fill(mut partial: Partial, bytes: &[u8]) -> Result<()> {
+    partial.restart()?;
+    partial.write(bytes)?;
+    partial.commit()?.map_err(|_| ErrorKind::Bug("a document is not what was checked"))?;
+    Ok(())
 }
 
 /// A layer at a registry.

@@ -56,9 +56,9 @@ pub fn is_loopback(host_and_port: &str) -> bool {
 
 /// Returns a URL as a message shows it: without a query, which may be a signature, and without a login.
 pub(super) fn shown(url: &Url) -> String {
-    let path = url.path();
+    let address = format!("{}://{}{}", url.scheme(), Origin::of(url).host_and_port(), url.path());
     let query = if url.query().is_some() { "?…" } else { "" };
-    super::said::escaped(format!("{}://{}{path}{query}", url.scheme(), Origin::of(url).host_and_port()))
+    super::said::escaped(address) + query
 }
 
 #[cfg(test)]

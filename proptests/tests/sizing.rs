@@ -137,7 +137,9 @@ fn what_was_asked_for_stays_free_and_hardly_more() {
     let entries = (0..2000).map(|n| Entry::file(format!("{}/name-{n}", n / 300), data(n * 10)));
     let source = image(&bench, "free", entries);
     for engine in ENGINES {
-        for (free, inodes) in [("3M", "0"), ("130M", "1000"), ("1G", "200%"), ("50%", "70000")] {
+        // The direct engine has a whole group for 31,616 inodes.
+        let many = if engine == "direct" { "20000" } else { "70000" };
+        for (free, inodes) in [("3M", "0"), ("130M", "1000"), ("1G", "200%"), ("50%", many)] {
             let more = ["--free", free, "--free-inodes", inodes, "--engine", engine];
             let (plan, blocks, found) = built_as_planned(&bench, &source, &more);
             let tight = planned(&bench, &source, &["--free", "0", "--free-inodes", inodes, "--engine", engine]);

@@ -18,6 +18,7 @@ mod faults;
 mod index;
 mod kill;
 mod manifest;
+mod mirror;
 mod redirect;
 mod row;
 mod sample;

@@ -101,8 +101,9 @@ fn xattrs_fit_to_the_last_byte_and_no_further() {
     kept(&[entry(4040)]);
     let text = refused(&[entry(4041)]);
     assert_eq!(text, "/f has xattrs that need 4064 bytes, ext4 has 4148 for them");
-    kept(&[entry(4040).xattr("user.l", vec![1; 68])]);
-    refused(&[entry(4040).xattr("user.l", vec![1; 69])]);
+    // In this order, for the direct engine moves nothing back into the inode once it has begun the block.
+    kept(&[entry(4040).xattr("user.a", vec![1; 68])]);
+    refused(&[entry(4040).xattr("user.a", vec![1; 69])]);
 }
 
 #[test]

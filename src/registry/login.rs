@@ -24,6 +24,8 @@ use crate::progress::News;
 
 /// How long a token lasts whose server does not say it (distribution's token specification).
 const USUAL_LIFE: Duration = Duration::from_secs(60);
+/// How often one request renews a token: others may use up the new one before it is sent.
+const RENEWALS_MAX: u32 = 3;
 /// How often one request is repeated because others renewed the token meanwhile.
 const RENEWALS_SEEN_MAX: u32 = 5;
 
@@ -81,7 +83,10 @@ impl Http {
                 others += 1;
                 continue;
             }
-            let Some(challenge) = challenge.filter(|_| own == 0) else { return Err(refused(endpoint, &state).into()) };
+            let most = if matches!(challenge, Some(Challenge::Bearer(_))) { RENEWALS_MAX } else { 1 };
+            let Some(challenge) = challenge.filter(|_| own < most) else {
+                return Err(refused(endpoint, &state).into());
+            };
             own += 1;
             state.challenge = Some(challenge);
             self.renew(endpoint, &mut state, &request, asking).await?;

@@ -77,7 +77,7 @@ impl Http {
                     }
                 };
             }
-            url = next(&url, &response).map_err(|to| request.error(RegistryProblem::Redirected(to)))?;
+            url = next(&url, &response, request).map_err(|to| request.error(RegistryProblem::Redirected(to)))?;
         }
         Err(Trouble::Final(request.error(RegistryProblem::Redirects(most))))
     }
@@ -133,12 +133,13 @@ impl Http {
     }
 }
 
-/// Returns where a redirect leads, or what is wrong with that.
-fn next(from: &Url, response: &Response) -> std::result::Result<Url, String> {
+/// Returns where a redirect leads, or what is wrong with that. A form holds a secret, which goes to no other origin.
+fn next(from: &Url, response: &Response, request: &Request<'_>) -> std::result::Result<Url, String> {
     let location = response.headers().get(LOCATION).map(HeaderValue::to_str);
     let Some(Ok(location)) = location else { return Err("nowhere".into()) };
     let mut to = from.join(location).map_err(|_| said::escaped(location))?;
-    if !Origin::of(from).may_lead_to(&to) {
+    let elsewhere = Origin::of(&to) != Origin::of(from);
+    if !Origin::of(from).may_lead_to(&to) || (elsewhere && request.form.is_some()) {
         return Err(origin::shown(&to));
     }
     // A login in a URL would be sent as one.

@@ -20,6 +20,7 @@ mod persist;
 pub mod proxy;
 mod said;
 pub mod tls;
+mod token;
 mod trouble;
 
 use oci_client::Reference;

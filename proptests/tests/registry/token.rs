@@ -100,6 +100,19 @@ fn an_identity_token_is_exchanged_and_never_shown() {
 }
 
 #[test]
+fn an_identity_token_follows_no_redirect_to_another_origin() {
+    let auth = Auth { identity: Some("identity-t0ken"), password: "not this", ..Auth::bearer() };
+    let day = Day::new("R15", Plan::new().auth(auth.clone()));
+    let away = vec![("Location", format!("http://{}/token", day.registry.cdn()))];
+    let away = Fault { status: Some(307), headers: away, ..NONE };
+    day.registry.follow(Plan::new().auth(auth).rule(On::kind(Kind::Token), away));
+    let entry = serde_json::json!({"auths": {day.registry.host(): {"identitytoken": "identity-t0ken"}}});
+    let file = day.auths(&entry);
+    day.fails(&day.pull(&["--authfile", &file]), 3, &["the token was redirected to"]);
+    assert_eq!(day.registry.log().at(Origin::Cdn).len(), 0);
+}
+
+#[test]
 fn credentials_come_from_flags_and_standard_input_too() {
     use std::io::Write as _;
     use std::process::Stdio;

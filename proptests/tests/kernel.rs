@@ -2,28 +2,9 @@
 
 mod support;
 
-use std::path::Path;
-
 use planish_proptests::listing::Listing;
-use support::process::{command, run};
+use support::mounted::Mounted;
 use support::{Bench, equal, listing, read_clean, succeeded};
-
-/// A filesystem mounted read-only through a loop device, until it is dropped.
-struct Mounted<'a>(&'a Path);
-
-impl<'a> Mounted<'a> {
-    fn new(image: &Path, at: &'a Path) -> Self {
-        std::fs::create_dir_all(at).unwrap();
-        run(command("mount -t ext4 -o ro,noload,loop").arg(image).arg(at));
-        Self(at)
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        run(command("umount").arg(self.0));
-    }
-}
 
 fn mounted(bench: &Bench, source: &str) -> Listing {
     succeeded(&bench.build(source, "out.ext4", &["--force"]));

@@ -5,13 +5,13 @@ mod rows;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::Path;
 use std::process::Command;
 
 use planish_proptests::listing::{Contents, Field, Fields, Kind, Listing, Node, diff};
 use planish_proptests::writer::{Entry, Image, Layer, SparseFormat};
 use planish_proptests::{Stack, model};
-use support::process::{command, run};
+use support::mounted::Mounted;
+use support::process::run;
 use support::{Bench, failed, read_clean, succeeded, tool};
 
 const ENGINES: [&str; 2] = ["e2fsprogs", "direct"];
@@ -202,23 +202,6 @@ fn an_inode_of_65000_names_is_kept_and_one_more_is_refused() {
     kept(&rows::links(Entry::file("f", "x"), 65_000));
     let text = refused(&rows::links(Entry::file("f", "x"), 65_001));
     assert_eq!(text, "/l065/0000 has 65001 names, ext4 allows 65000");
-}
-
-/// A filesystem mounted read-only through a loop device, until it is dropped.
-struct Mounted<'a>(&'a Path);
-
-impl<'a> Mounted<'a> {
-    fn new(image: &Path, at: &'a Path) -> Self {
-        std::fs::create_dir_all(at).unwrap();
-        run(command("mount -t ext4 -o ro,noload,loop").arg(image).arg(at));
-        Self(at)
-    }
-}
-
-impl Drop for Mounted<'_> {
-    fn drop(&mut self) {
-        run(command("umount").arg(self.0));
-    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod index;
 mod kill;
 mod manifest;
 mod mirror;
+mod proxy;
 mod redirect;
 mod row;
 mod sample;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use planish_proptests::writer::{Content, Entry, Image, Layer, Layout};
+use planish_proptests::writer::{Entry, Image, Layer, Layout};
 
 use crate::documents::digest;
+use crate::support::generated::noise;
 use crate::support::{Bench, succeeded};
 
 /// A layer in the middle, for faults.
@@ -99,17 +100,6 @@ pub fn image(seed: u32) -> Image {
         Layer::new([Entry::dir("data").mtime(1000 + i64::from(number), 0), file])
     };
     Image::new([layer(0), layer(1), layer(2)])
-}
-
-fn noise(seed: u32, length: usize) -> Content {
-    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-    let next = |_| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_le_bytes()[1]
-    };
-    Content::Bytes((0..length).map(next).collect())
 }
 
 /// The filesystem of the sample, built from its layout without a registry or a cache.

@@ -24,9 +24,13 @@ fn parent(name: &str, time: i64) -> Entry {
     Entry::dir(format!("{name}/")).mtime(time, 0)
 }
 
-/// Contents from nothing to some ten blocks, which do not compress to nothing.
+/// Contents from nothing to some ten blocks.
 fn content(seed: u32) -> Content {
-    let length = [0, 1, 59, 60, 61, 512, 4095, 4096, 4097, 40_000][seed as usize % 10];
+    noise(seed, [0, 1, 59, 60, 61, 512, 4095, 4096, 4097, 40_000][seed as usize % 10])
+}
+
+/// Bytes that do not compress to nothing.
+pub fn noise(seed: u32, length: usize) -> Content {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let next = |_| {
         state ^= state << 13;

@@ -48,6 +48,27 @@ fn a_certificate_that_proves_nothing_is_refused_and_http_is_no_way_out() {
 }
 
 #[test]
+fn whom_to_trust_is_said_by_the_environment_and_by_certs_d_too() {
+    let authority = Authority::new();
+    let day = day("R47", &authority, Flaw::None, Plan::new());
+    let ca = ca_file(&day, &authority);
+    let pull = |variables: &[(&str, &str)]| {
+        let mut command = day.pull_command(&day.source(), &["--no-cache", "--retries", "1"]);
+        day.run(command.envs(variables.iter().copied()))
+    };
+    day.succeeds(&pull(&[("SSL_CERT_FILE", &ca)]));
+    let nobody = [("SSL_CERT_FILE", "/dev/null"), ("SSL_CERT_DIR", "/dev/null")];
+    let said = day.fails(&pull(&nobody), 6, &["no CA certificates"]);
+    assert!(said.contains(&day.registry.host()), "{said}");
+
+    let directory = day.bench.at("config/containers/certs.d").join(day.registry.host());
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("ca.crt"), authority.pem()).unwrap();
+    let config = day.bench.at("config");
+    day.succeeds(&pull(&[("XDG_CONFIG_HOME", config.to_str().unwrap()), nobody[0], nobody[1]]));
+}
+
+#[test]
 fn an_https_registry_is_not_asked_by_http_and_the_other_way_round() {
     let authority = Authority::new();
     let day = day("R47", &authority, Flaw::None, Plan { plain: vec![Origin::Main], ..Plan::new() });

@@ -94,7 +94,7 @@ fn every_loss_is_noted_and_refused_by_strict() {
     for case in losses() {
         let (notes, refused, _) = built(&bench, &image(&case));
         assert_eq!(notes, [(case.kind.to_owned(), true, case.text.to_owned())]);
-        assert_eq!(refused, Some(format!("1 losses, and --strict allows none: {}", case.text)));
+        assert_eq!(refused, Some(format!("1 loss, and --strict allows none: {}", case.text)));
     }
 }
 

@@ -183,7 +183,7 @@ pub enum ErrorKind {
         found: String,
     },
     /// `--strict` was asked for and the image cannot be carried without a loss.
-    #[error("{count} losses, and --strict allows none: {first}")]
+    #[error("{count} {}, and --strict allows none: {first}", if *count == 1 { "loss" } else { "losses" })]
     Strict {
         /// How many losses there are.
         count: u64,

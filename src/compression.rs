@@ -1,7 +1,7 @@
-//! How a layer or an archive is compressed, told by its bytes, and the stream without it.
+//! Compression formats of layers and archives, detected by their magic numbers, and decoding streams.
 //!
-//! A media type decides nothing here. Everything that was compressed is read to its very end: all gzip members, all zstd
-//! frames, the checksums behind them.
+//! The media type is not used. A compressed stream is read to its end: all gzip members, all zstd frames, and the
+//! checksums after them.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -9,13 +9,13 @@ use std::io::{self, BufRead, BufReader, Read};
 use flate2::bufread::GzDecoder;
 use zstd::zstd_safe;
 
-use crate::error::{Error, ErrorKind, Found, ImageProblem, Place};
+use crate::error::{Amount, Error, ErrorKind, ImageProblem, Place};
 use crate::limits::Limit;
 
-/// The ways of compression that planish reads.
+/// The compression formats that planish reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// The bytes are the content.
+    /// No compression.
     None,
     /// gzip, of one or more members.
     Gzip,
@@ -24,39 +24,63 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// How many of the first bytes [`Compression::of`] wants to see.
+    /// The number of leading bytes that [`Compression::of`] needs.
     pub const MAGIC_LEN: usize = 10;
 
-    /// Tells the compression by a stream's first bytes; fewer than it wants are enough where the stream is shorter.
+    /// Detects the compression from the first bytes of a stream, all of them if the stream is shorter than
+    /// [`Compression::MAGIC_LEN`].
     ///
     /// # Errors
     ///
-    /// bzip2 and xz, which nobody may use for layers, are named as what they are.
+    /// The format is not allowed for layers; the error names it.
     pub fn of(head: &[u8]) -> Result<Self, ImageProblem> {
         match head {
             [0x1f, 0x8b, ..] => Ok(Self::Gzip),
-            // A frame, or one of the sixteen skippable ones.
+            // A frame, or one of the sixteen kinds of skippable frames.
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..] => {
                 Err(ImageProblem::UnknownCompression("bzip2"))
             }
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err(ImageProblem::UnknownCompression("xz")),
+            [0x04, 0x22, 0x4d, 0x18, ..] => Err(ImageProblem::UnknownCompression("lz4")),
+            [b'L', b'Z', b'I', b'P', 1, ..] => Err(ImageProblem::UnknownCompression("lzip")),
+            [b'P', b'K', 3, 4, ..] => Err(ImageProblem::UnknownCompression("zip")),
+            [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Err(ImageProblem::UnknownCompression("7z")),
+            // lzma has no magic: these are the properties and the dictionary sizes of all its levels. In a tar stream the
+            // name `]` would be followed by NULs.
+            [0x5d, 0, 0, low, high, ..] if (*low, *high) != (0, 0) => Err(ImageProblem::UnknownCompression("lzma")),
+            [0x1f, 0x9d, ..] => Err(ImageProblem::UnknownCompression("compress")),
             _ => Ok(Self::None),
         }
     }
 }
 
 impl Compression {
-    /// Returns whether a layer's media type says this compression; types that say nothing of it agree with any.
+    /// Returns true if the media type of a layer is consistent with this compression; types that name none are
+    /// consistent with all.
     #[must_use]
-    pub fn is_said_by(self, media_type: &str) -> bool {
-        let says = |suffix: &str| media_type.ends_with(suffix);
+    pub fn is_consistent_with(self, media_type: &str) -> bool {
+        let name = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let says = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
+        let (gzip, zstd) = (says(&["gzip", "+gz", ".gz"]), says(&["zstd", "+zst", ".zst"]));
         match self {
-            Self::None => !says("gzip") && !says("zstd"),
-            Self::Gzip => says("gzip"),
-            Self::Zstd => says("zstd"),
+            Self::None => !gzip && !zstd,
+            Self::Gzip => gzip || !name.starts_with("application/vnd."),
+            Self::Zstd => zstd || !name.starts_with("application/vnd."),
         }
     }
+}
+
+/// Returns the format in which bytes are compressed that were expected to be none, as the end of a sentence.
+pub(crate) fn compressed_twice(head: &[u8]) -> Option<&'static str> {
+    Some(match Compression::of(head) {
+        Ok(Compression::None) => return None,
+        Ok(Compression::Gzip) => "it is compressed once more, with gzip",
+        Ok(Compression::Zstd) => "it is compressed once more, with zstd",
+        Err(ImageProblem::UnknownCompression("xz")) => "it is compressed once more, with xz",
+        Err(ImageProblem::UnknownCompression("bzip2")) => "it is compressed once more, with bzip2",
+        Err(_) => "it is compressed once more, in a way that planish does not read",
+    })
 }
 
 impl fmt::Display for Compression {
@@ -69,18 +93,18 @@ impl fmt::Display for Compression {
     }
 }
 
-/// Why compressed bytes cannot be read on; travels inside the [`io::Error`] of a [`Decoder`].
+/// The fault of a compressed stream; the [`io::Error`] of a [`Decoder`] carries it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeFault {
-    /// The bytes are not what their beginning promised.
+    /// The stream is damaged.
     #[error("not valid {format}: {detail}")]
     Damaged {
         /// The compression.
         format: &'static str,
-        /// What is wrong.
+        /// The defect.
         detail: String,
     },
-    /// The stream wants a larger window than is allowed.
+    /// The stream needs a larger window than is allowed.
     #[error("the zstd window is larger than 2^{allowed} bytes")]
     Window {
         /// The limit in force.
@@ -89,7 +113,7 @@ pub enum DecodeFault {
 }
 
 impl DecodeFault {
-    /// Returns the fault that an error of a [`Decoder`] carries; `None` when the reader below it failed.
+    /// Returns the fault that an error of a [`Decoder`] carries; `None` if the underlying reader failed.
     #[must_use]
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
@@ -105,28 +129,28 @@ impl DecodeFault {
             Self::Window { allowed } => {
                 let allowed = u64::from(*allowed);
                 let limit = Limit::ZstdWindow;
-                ErrorKind::Limit { place, limit, allowed, found: Found::MoreThan(allowed) }.into()
+                ErrorKind::Limit { place, limit, allowed, found: Amount::MoreThan(allowed) }.into()
             }
         }
     }
 }
 
-// The crate hands out nothing but the texts that belong to zstd's codes.
+// The crate returns only the texts of zstd's error codes.
 /// `ZSTD_error_frameParameter_windowTooLarge`.
 const WINDOW_TOO_LARGE: usize = 16_usize.wrapping_neg();
 /// `ZSTD_error_memory_allocation`.
 const OUT_OF_MEMORY: usize = 64_usize.wrapping_neg();
 
-/// How much is read at once: a decoder's calls should not become system calls.
+/// Bytes that are read at once, so that small reads of a decoder do not become system calls.
 const BUFFER: usize = 128 << 10;
 
-/// Returns a reader of what `reader` compresses. `zstd_window_log` bounds the memory of a zstd stream.
+/// Returns a reader of the decompressed bytes of `reader`. `zstd_window_log` limits the memory of a zstd stream.
 ///
-/// Its errors carry a [`DecodeFault`] where the bytes are at fault; an error of `reader` comes out as it went in.
+/// Its errors carry a [`DecodeFault`] if the stream is damaged; an error of `reader` is returned unchanged.
 ///
 /// # Errors
 ///
-/// The system's, when a decoder cannot be made.
+/// The decoder cannot be created.
 pub fn decoder<R: Read>(compression: Compression, reader: R, zstd_window_log: u32) -> io::Result<Decoder<R>> {
     let source = BufReader::with_capacity(BUFFER, Source { reader, failed: false });
     let state = match compression {
@@ -141,7 +165,7 @@ pub fn decoder<R: Read>(compression: Compression, reader: R, zstd_window_log: u3
     Ok(Decoder { state, zstd_window_log })
 }
 
-/// Reads the content of compressed bytes, to their very end.
+/// Decompresses a stream and reads it to its end.
 pub struct Decoder<R: Read> {
     state: State<R>,
     zstd_window_log: u32,
@@ -150,16 +174,16 @@ pub struct Decoder<R: Read> {
 enum State<R: Read> {
     Plain(BufReader<Source<R>>),
     Gzip(Box<GzDecoder<BufReader<Source<R>>>>),
-    /// Behind a member: another one may follow.
+    /// After a member: another one may follow.
     GzipEnd(BufReader<Source<R>>),
-    /// Behind the last member: only NULs may follow.
+    /// After the last member: only NULs may follow.
     GzipPadding(BufReader<Source<R>>),
     Zstd(zstd::Decoder<'static, BufReader<Source<R>>>),
-    /// Only while one state becomes another.
+    /// The state during a transition.
     Lost,
 }
 
-/// Remembers whether it failed, so that its errors are not taken for the decoder's.
+/// A reader that records whether it failed, so that its errors are told from the decoder's.
 struct Source<R> {
     reader: R,
     failed: bool,
@@ -192,7 +216,7 @@ impl<R: Read> Read for Decoder<R> {
 }
 
 impl<R: Read> Decoder<R> {
-    /// Returns the reader below; `None` where the stream was lost.
+    /// Returns the underlying reader; `None` after a failed transition.
     #[must_use]
     pub fn into_inner(self) -> Option<R> {
         let source = match self.state {

@@ -1,4 +1,4 @@
-//! Content digests as the OCI spells them, and the hashing of what passes by.
+//! Content digests as the OCI spells them, and hashing of streams.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 /// The digest of a blob: `sha256:` or `sha512:` and lower-case hexadecimal digits of the right number.
 ///
-/// Nothing else can be constructed, so a digest is safe as a file name.
+/// No other value can be constructed, so a digest is safe as a file name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -17,14 +17,14 @@ pub struct Digest {
 /// The algorithms that planish can check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Algorithm {
-    /// SHA-256, what everyone uses.
+    /// SHA-256, the usual algorithm.
     Sha256,
-    /// SHA-512, the other one that the OCI registers.
+    /// SHA-512, the other algorithm that the OCI registers.
     Sha512,
 }
 
 impl Algorithm {
-    /// Both of them.
+    /// Both algorithms.
     pub const ALL: [Self; 2] = [Self::Sha256, Self::Sha512];
 
     /// Returns the name as the OCI spells it: a directory below `blobs`.
@@ -49,7 +49,7 @@ impl Algorithm {
 pub struct DigestSyntax;
 
 impl Digest {
-    /// Returns the digest's algorithm.
+    /// Returns the algorithm.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
@@ -67,6 +67,13 @@ impl Digest {
         &self.hex
     }
 
+    /// Returns the bytes that the digits mean.
+    #[must_use]
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        let digit = |c: u8| char::from(c).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
+        self.hex.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
+    }
+
     /// Returns the digest of bytes in memory.
     #[must_use]
     pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
@@ -75,7 +82,7 @@ impl Digest {
         hasher.finish()
     }
 
-    /// Returns a rendering that is short enough for a message: the first twelve digits.
+    /// Returns a short form for messages: the first twelve digits.
     #[must_use]
     pub fn short(&self) -> String {
         format!("{}:{}…", self.algorithm.name(), &self.hex[..12])
@@ -114,7 +121,14 @@ impl serde::Serialize for Digest {
     }
 }
 
-/// Hashes bytes as they pass.
+impl<'de> serde::Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(deserializer)?;
+        text.parse().map_err(|_| serde::de::Error::custom("not a digest"))
+    }
+}
+
+/// A hasher of a stream.
 #[derive(Clone)]
 pub struct Hasher(State);
 
@@ -125,7 +139,7 @@ enum State {
 }
 
 impl Hasher {
-    /// Starts a digest of no bytes yet.
+    /// Returns a hasher of an empty stream.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
         Self(match algorithm {
@@ -134,7 +148,7 @@ impl Hasher {
         })
     }
 
-    /// Takes more bytes in.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             State::Sha256(state) => state.update(bytes),
@@ -142,7 +156,7 @@ impl Hasher {
         }
     }
 
-    /// Returns the digest of all bytes taken in.
+    /// Returns the digest of all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
         let (algorithm, bytes): (_, Vec<u8>) = match self.0 {
@@ -159,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_lower_case_digits_of_the_right_number_are_a_digest() {
+    fn a_digest_has_lower_case_digits_of_the_algorithms_length() {
         let good = format!("sha256:{}", "0a".repeat(32));
         assert_eq!(good.parse::<Digest>().unwrap().to_string(), good);
         assert!(format!("sha512:{}", "0a".repeat(64)).parse::<Digest>().is_ok());
@@ -178,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_fips_180() {
+    fn digests_equal_the_examples_of_fips_180() {
         let abc = Digest::of(Algorithm::Sha256, b"abc");
         assert_eq!(abc.hex(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         let abc = Digest::of(Algorithm::Sha512, b"abc");

@@ -1,35 +1,46 @@
-//! Every limit that planish sets on an image, with its default and the flag that raises it.
+//! The limits on an image, each with its default and the flag that raises it.
 //!
-//! What ext4 and Linux themselves cannot hold (a name of 256 bytes) is no limit of ours: the image is refused.
+//! Restrictions of ext4 and Linux themselves (a name of 256 bytes) are not limits: such an image is refused.
 
 use std::fmt;
 
-/// The bounds within which an image is taken.
+/// The unit in which the space of a sparse file is counted: a block of the filesystem.
+pub(crate) const SPACE_UNIT: u64 = 4096;
+
+/// The limits on an image.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Bytes of one manifest, index or config.
+    /// The bytes of one manifest, index or config.
     pub manifest_bytes: u64,
-    /// Indexes nested below the first one.
+    /// The number of indexes nested below the first one.
     pub index_depth: u64,
-    /// Layers of an image.
+    /// The number of layers.
     pub layers: u64,
-    /// Uncompressed bytes of all layers.
+    /// The uncompressed bytes of all layers.
     pub total_bytes: u64,
-    /// Bytes of one file, as allocated: a hole does not count.
+    /// The allocated bytes of one file: holes do not count.
     pub file_bytes: u64,
-    /// Entries of all layers, and the inodes that they make: a name may imply directories.
+    /// The entries of all layers, and the inodes created for them: an entry may imply directories.
     pub entries: u64,
-    /// Names in one directory, as `mkfs.ext4 -d` can write them in time.
+    /// The number of extents in the maps of all sparse files, including empty ones.
+    pub sparse_extents: u64,
+    /// The number of names that the paths of all entries take from symlink targets.
+    pub symlink_steps: u64,
+    /// The bytes of names, link targets, xattrs, maps of sparse files and inodes in memory at a time.
+    pub metadata_bytes: u64,
+    /// The bytes of notes, which are stored in a file.
+    pub note_bytes: u64,
+    /// The number of names in a directory that `mkfs.ext4 -d` can write in acceptable time.
     pub directory_entries: u64,
-    /// Names in one directory that the direct engine writes; the flag sets both.
+    /// The number of names in a directory that the direct engine writes; the flag sets both limits.
     pub directory_entries_direct: u64,
-    /// Bytes of one entry's extension headers.
+    /// The bytes of one entry's extension headers.
     pub extension_bytes: u64,
-    /// Base-two logarithm of the largest zstd window.
+    /// The base-2 logarithm of the largest zstd window.
     pub zstd_window_log: u32,
-    /// Bytes of a token, and of what a registry says to an error.
+    /// The bytes of a token response, and of the body of an error response.
     pub token_bytes: u64,
-    /// Redirects of one request.
+    /// The number of redirects of one request.
     pub redirects: u64,
 }
 
@@ -42,6 +53,10 @@ impl Default for Limits {
             total_bytes: 64 << 30,
             file_bytes: 16 << 30,
             entries: 2_000_000,
+            sparse_extents: 1_000_000,
+            symlink_steps: 20_000_000,
+            metadata_bytes: 240 << 20,
+            note_bytes: 256 << 20,
             directory_entries: 20_000,
             directory_entries_direct: 1_000_000,
             extension_bytes: 1 << 20,
@@ -52,8 +67,9 @@ impl Default for Limits {
     }
 }
 
-/// The name of a limit, as errors say it.
+/// The name of a limit in errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Limit {
     /// [`Limits::manifest_bytes`].
     ManifestBytes,
@@ -67,6 +83,14 @@ pub enum Limit {
     FileBytes,
     /// [`Limits::entries`].
     Entries,
+    /// [`Limits::sparse_extents`].
+    SparseExtents,
+    /// [`Limits::symlink_steps`].
+    SymlinkSteps,
+    /// [`Limits::metadata_bytes`].
+    MetadataBytes,
+    /// [`Limits::note_bytes`].
+    NoteBytes,
     /// [`Limits::directory_entries`] and [`Limits::directory_entries_direct`].
     DirectoryEntries,
     /// [`Limits::extension_bytes`].
@@ -81,13 +105,17 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit, for documentation and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::ManifestBytes,
         Self::IndexDepth,
         Self::Layers,
         Self::TotalBytes,
         Self::FileBytes,
         Self::Entries,
+        Self::SparseExtents,
+        Self::SymlinkSteps,
+        Self::MetadataBytes,
+        Self::NoteBytes,
         Self::DirectoryEntries,
         Self::ExtensionBytes,
         Self::ZstdWindow,
@@ -105,6 +133,10 @@ impl Limit {
             Self::TotalBytes => "max-bytes",
             Self::FileBytes => "max-file-bytes",
             Self::Entries => "max-entries",
+            Self::SparseExtents => "max-sparse-extents",
+            Self::SymlinkSteps => "max-symlink-steps",
+            Self::MetadataBytes => "max-metadata-bytes",
+            Self::NoteBytes => "max-note-bytes",
             Self::DirectoryEntries => "max-directory-entries",
             Self::ExtensionBytes => "max-extension-bytes",
             Self::ZstdWindow => "max-zstd-window-log",
@@ -123,6 +155,10 @@ impl fmt::Display for Limit {
             Self::TotalBytes => "uncompressed bytes in all layers",
             Self::FileBytes => "bytes in one file",
             Self::Entries => "entries in all layers",
+            Self::SparseExtents => "extents of sparse files",
+            Self::SymlinkSteps => "names in the targets of symlinks on the way of its paths",
+            Self::MetadataBytes => "bytes of metadata in memory",
+            Self::NoteBytes => "bytes of notes",
             Self::DirectoryEntries => "names in one directory",
             Self::ExtensionBytes => "bytes of extension headers",
             Self::ZstdWindow => "as the logarithm of its zstd window",

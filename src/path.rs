@@ -1,6 +1,6 @@
-//! Names and paths of an image: bytes, validated once, escaped only where a person reads them.
+//! Names and paths of an image: bytes, validated once, and escaped for display only.
 //!
-//! Ground floor: knows nothing about tar, layers or ext4 beyond Linux's two length limits.
+//! Ground floor: independent of tar, layers and ext4 except for Linux's two length limits.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ pub const NAME_MAX: usize = 255;
 /// The longest path, and the longest symlink target, in bytes (`PATH_MAX` without its NUL).
 pub const PATH_MAX: usize = 4095;
 
-/// Bytes of an image as a person may read them: printable ASCII stays, everything else, the backslash and
-/// the double quote become `\xNN`, so that nothing reaches a terminal, a log or a line format as it was.
+/// Displays bytes of an image: printable ASCII is unchanged, all other bytes, the backslash and the double quote become
+/// `\xNN`, so that no raw byte reaches a terminal, a log or a line format.
 #[derive(Clone, Copy)]
 pub struct Escaped<'a>(pub &'a [u8]);
 
@@ -27,10 +27,31 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// How many bytes of a quoted name an error message shows.
+/// Returns the bytes that [`Escaped`] shows as a text; `None` if it shows none so.
+pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        (rest, bytes) = match first {
+            b'\\' => {
+                let digits = std::str::from_utf8(after.strip_prefix(b"x")?.get(..2)?).ok()?;
+                bytes.push(u8::from_str_radix(digits, 16).ok()?);
+                (&after[3..], bytes)
+            }
+            0x20..=0x7e => {
+                bytes.push(first);
+                (after, bytes)
+            }
+            _ => return None,
+        };
+    }
+    Some(bytes)
+}
+
+/// The most bytes of a quoted name in an error message.
 const QUOTED_MAX: usize = 200;
 
-/// Like [`Escaped`], in double quotes, and cut after 200 bytes.
+/// Displays bytes like [`Escaped`], in double quotes, truncated after 200 bytes.
 #[derive(Clone, Copy)]
 pub struct Quoted<'a>(pub &'a [u8]);
 
@@ -45,7 +66,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Like [`Escaped`], cut after 200 bytes.
+/// Displays bytes like [`Escaped`], truncated after 200 bytes.
 #[derive(Clone, Copy)]
 pub struct Shortened<'a>(pub &'a [u8]);
 
@@ -58,12 +79,12 @@ impl fmt::Display for Shortened<'_> {
     }
 }
 
-/// Why a string of bytes is no path inside an image.
+/// The reason why bytes are not a path inside an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathFault {
-    /// A byte 0 stands in it.
+    /// It contains a NUL byte.
     Nul,
-    /// A relative name climbs above the root.
+    /// A relative path climbs above the root.
     Climbs,
     /// One name is longer than [`NAME_MAX`].
     LongName(usize),
@@ -73,17 +94,18 @@ pub enum PathFault {
 
 /// A cleaned path inside an image: names joined by `/`, without `.`, `..`, empty names or a leading `/`.
 ///
-/// The empty path is the root. Its names may be over [`NAME_MAX`] until [`ImagePath::check_lengths`] has passed:
-/// a whiteout marker's name is four bytes longer than what it hides.
+/// The empty path is the root. Names may exceed [`NAME_MAX`] until [`ImagePath::check_lengths`] has passed: the name of
+/// a whiteout marker is four bytes longer than the name that it hides.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct ImagePath(Box<[u8]>);
 
 impl ImagePath {
-    /// Cleans the name of a tar entry: `./`, `//` and trailing `/` go, `a/..` is taken out by the letter.
+    /// Cleans the name of a tar entry: removes `./`, `//`, a trailing `/`, and `a/..` without following symlinks.
     ///
     /// # Errors
     ///
-    /// A NUL byte; a relative name that climbs above the root. An absolute one is clamped, as in a chroot.
+    /// The name contains a NUL byte, or is relative and climbs above the root. An absolute name is clamped at the root,
+    /// as in a chroot.
     pub fn of_entry(raw: &[u8]) -> Result<Self, PathFault> {
         Self::clean(raw, raw.first() == Some(&b'/'))
     }
@@ -92,7 +114,7 @@ impl ImagePath {
     ///
     /// # Errors
     ///
-    /// A NUL byte.
+    /// The target contains a NUL byte.
     pub fn of_link_target(raw: &[u8]) -> Result<Self, PathFault> {
         Self::clean(raw, true)
     }
@@ -116,11 +138,11 @@ impl ImagePath {
         Ok(Self(names.join(&b'/').into_boxed_slice()))
     }
 
-    /// Checks the lengths that Linux allows.
+    /// Checks the length limits of Linux.
     ///
     /// # Errors
     ///
-    /// A name over [`NAME_MAX`] or a path over [`PATH_MAX`] bytes.
+    /// A name exceeds [`NAME_MAX`] or the path exceeds [`PATH_MAX`] bytes.
     pub fn check_lengths(&self) -> Result<(), PathFault> {
         if let Some(name) = self.names().find(|name| name.len() > NAME_MAX) {
             return Err(PathFault::LongName(name.len()));
@@ -131,7 +153,7 @@ impl ImagePath {
         Ok(())
     }
 
-    /// Returns whether this is the root.
+    /// Returns true if this is the root.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -158,12 +180,6 @@ impl ImagePath {
             Some(slash) => (&self.0[..slash], &self.0[slash + 1..]),
             None => (&[], &self.0),
         })
-    }
-
-    /// Returns the names of all directories above the last name, from the root downwards.
-    pub fn parents(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
-        let parent = self.split_last().map_or(&[][..], |(parent, _)| parent);
-        parent.split(|&b| b == b'/').filter(|name| !name.is_empty())
     }
 
     /// Returns the path `name` below the directory `parent`, both already clean.
@@ -214,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_leave_the_root_or_hold_nul_are_refused() {
+    fn names_with_dot_dot_or_nul_are_refused() {
         assert_eq!(cleaned(b"../a"), Err(PathFault::Climbs));
         assert_eq!(cleaned(b"a/../../b"), Err(PathFault::Climbs));
         assert_eq!(cleaned(b"a\0b"), Err(PathFault::Nul));
@@ -227,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_end_where_linux_ends_them() {
+    fn length_limits_equal_those_of_linux() {
         let name = |n: usize| ImagePath::of_entry(&vec![b'n'; n]).unwrap().check_lengths();
         assert_eq!(name(255), Ok(()));
         assert_eq!(name(256), Err(PathFault::LongName(256)));
@@ -237,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn control_bytes_never_survive_escaping() {
+    fn control_bytes_are_escaped() {
         let every: Vec<u8> = (0..=255).collect();
         let text = Escaped(&every).to_string();
         assert!(text.bytes().all(|b| (0x20..0x7f).contains(&b)));

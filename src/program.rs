@@ -1,67 +1,48 @@
-//! Runs the programs of e2fsprogs and credential helpers: the only place that starts a process.
+//! Runs the programs of e2fsprogs and credential helpers: the only module that starts processes.
 //!
-//! A child gets an absolute path, an empty environment but for what is named here, its own process group, and a time
-//! limit; it ends when the caller is asked to stop.
+//! A child gets an absolute path, an environment with only the variables set here, its own process group, and a time
+//! limit; it is killed when the run is cancelled.
 
 mod capture;
+mod child;
+#[cfg(feature = "registry")]
 mod credential_helper;
+mod tools;
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
-
-use rustix::process::{Pid, Signal as KillSignal, kill_process_group};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, Result, ToolProblem};
 use crate::path::Escaped;
 
+pub use self::child::{Surroundings, kill_children};
+#[cfg(feature = "registry")]
 pub use self::credential_helper::HelperName;
+pub use self::tools::{KnownFault, Tasks, Tools};
 
-use self::capture::{Captured, Reader};
+use self::capture::{CapturedOutput, Pipes};
+use self::child::ChildGuard;
 
-/// The oldest e2fsprogs whose `mkfs.ext4 -d` sorts a directory's names.
-const OLDEST: (u32, u32) = (1, 46);
-const OLDEST_TEXT: &str = "1.46";
-/// Where distributions put the programs, and an ordinary user's `PATH` does not lead.
+/// The directories of system programs that are not in an ordinary user's `PATH`.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
+/// The time for a process that a child left behind with its stdout or stderr open.
+const LEFT_BEHIND: Duration = Duration::from_millis(300);
 
-/// The three programs that make and check a filesystem.
-#[derive(Debug, Clone)]
-pub struct Tools {
-    /// Makes the filesystem.
-    pub mkfs: Program,
-    /// Corrects what `mkfs.ext4 -d` cannot carry.
-    pub debugfs: Program,
-    /// Checks the result.
-    pub e2fsck: Program,
-    /// The version of e2fsprogs, as `mkfs.ext4 -V` says it.
-    pub version: String,
-}
+/// The interval at which a running program is watched.
+const WATCH: Duration = Duration::from_millis(200);
+/// The time between two looks at a child: it grows from the first to the second.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// An installed program.
 #[derive(Debug, Clone)]
 pub struct Program {
     name: &'static str,
     path: PathBuf,
-}
-
-impl Tools {
-    /// Finds the programs in the directories of `search_path` (as `PATH` spells them), `/usr/sbin` and `/sbin`.
-    ///
-    /// # Errors
-    ///
-    /// A program is missing; e2fsprogs is too old.
-    pub fn find(search_path: &OsStr, cancel: &Cancel) -> Result<Self> {
-        let mkfs = Program::find("mkfs.ext4", search_path)?;
-        let debugfs = Program::find("debugfs", search_path)?;
-        let e2fsck = Program::find("e2fsck", search_path)?;
-        let version = mkfs.version(cancel)?;
-        Ok(Self { mkfs, debugfs, e2fsck, version })
-    }
 }
 
 impl Program {
@@ -76,16 +57,6 @@ impl Program {
             .ok_or_else(|| Error::tool(name, ToolProblem::Missing))
     }
 
-    fn version(&self, cancel: &Cancel) -> Result<String> {
-        let invocation = Invocation { arguments: vec!["-V".into()], ..Invocation::new(Path::new("/"), 10) };
-        let output = self.run(&invocation, cancel)?;
-        let version = first_version(&output.stderr).ok_or_else(|| Error::tool(self.name, ToolProblem::NoVersion))?;
-        if numbers(&version) < OLDEST {
-            return Err(Error::tool(self.name, ToolProblem::TooOld { found: version, needed: OLDEST_TEXT }));
-        }
-        Ok(version)
-    }
-
     /// Returns the program's name.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -96,26 +67,37 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// It cannot be started, is killed by a signal, writes too much, or does not end in time; a stop was asked for. An
-    /// exit code other than 0 is no error here.
+    /// The program cannot be started, is killed by a signal, writes too much, or does not end in time; the run was
+    /// cancelled. An exit code other than 0 is not an error here.
     pub fn run(&self, invocation: &Invocation<'_>, cancel: &Cancel) -> Result<Output> {
-        let child = self.command(invocation).spawn().map_err(|source| {
+        self.run_watched(invocation, cancel, &mut || {})
+    }
+
+    /// Runs the program to its end and calls `watch` several times a second.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Program::run`].
+    pub fn run_watched(&self, invocation: &Invocation<'_>, cancel: &Cancel, watch: &mut dyn FnMut()) -> Result<Output> {
+        let mut command = self.command(invocation);
+        let placed = invocation.inside.map_or(Ok(()), |inside| child::place(&mut command, &inside));
+        let child = placed.and_then(|()| command.spawn()).map_err(|source| {
+            // Every child has it open, and its absence would be taken for the program's.
+            let null = Path::new("/dev/null");
+            if source.kind() == std::io::ErrorKind::NotFound && !null.exists() {
+                return Error::io("open", null)(source);
+            }
             Error::from(ErrorKind::Tool { tool: self.name, problem: ToolProblem::Start, source: Some(source) })
         })?;
-        let mut child = Running(child);
-        if let Some(mut stdin) = child.0.stdin.take() {
-            let bytes = invocation.stdin.clone();
-            // A program that ends without reading is judged by how it ends.
-            std::thread::spawn(move || stdin.write_all(&bytes));
-        }
-        let stdout = Reader::start(child.0.stdout.take(), invocation.stdout);
-        let stderr = Reader::start(child.0.stderr.take(), Stdout::End);
-        let status = self.wait(&mut child, [&stdout, &stderr], invocation.seconds, cancel)?;
-        let stdout = match stdout.finish() {
-            Captured::Bytes(bytes) => bytes,
-            Captured::TooMuch(max) => return Err(Error::tool(self.name, ToolProblem::TooMuch(max))),
+        let mut child = ChildGuard::new(child);
+        let pipes = Pipes::of(&mut child.child, invocation.stdin.clone(), invocation.stdout);
+        let mut pipes = pipes.map_err(Error::io("wait for", &self.path))?;
+        let status = self.wait(&mut child, &mut pipes, invocation.seconds, cancel, watch)?;
+        let (stdout, stderr) = pipes.finish();
+        let stdout = match stdout {
+            CapturedOutput::Bytes(bytes) => bytes,
+            CapturedOutput::TooMuch(max) => return Err(Error::tool(self.name, ToolProblem::TooMuch(max))),
         };
-        let Captured::Bytes(stderr) = stderr.finish() else { return Err(ErrorKind::Bug("stderr has no bound").into()) };
         match (status.code(), status.signal()) {
             (Some(code), _) => Ok(Output { code, stdout, stderr }),
             (None, signal) => Err(Error::tool(self.name, ToolProblem::Killed(signal.unwrap_or_default()))),
@@ -136,52 +118,83 @@ impl Program {
             .stdout(if invocation.stdout == Stdout::Discard { Stdio::null() } else { Stdio::piped() })
             .stderr(Stdio::piped())
             .process_group(0);
+        child::end_with_this(&mut command);
         command
     }
 
-    /// Waits until the child has ended and nobody holds its stdout and stderr: a process that it leaves behind may.
-    fn wait(&self, child: &mut Running, readers: [&Reader; 2], seconds: u64, cancel: &Cancel) -> Result<ExitStatus> {
+    /// Waits for the child. A process that it leaves behind with its stdout or stderr open is killed after a moment.
+    fn wait(
+        &self,
+        child: &mut ChildGuard,
+        pipes: &mut Pipes,
+        seconds: u64,
+        cancel: &Cancel,
+        watch: &mut dyn FnMut(),
+    ) -> Result<ExitStatus> {
+        let io = |source| Error::io("wait for", &self.path)(source);
         let deadline = Instant::now() + Duration::from_secs(seconds);
-        let mut pause = Duration::from_millis(1);
+        let mut pause = PAUSE_MIN;
+        let mut ended: Option<Instant> = None;
+        let mut watched = Instant::now();
         loop {
-            let ended = child.0.try_wait().map_err(Error::io("wait for", &self.path))?;
-            match ended {
-                Some(status) if readers.iter().all(|reader| reader.is_finished()) => return Ok(status),
-                _ => cancel.check()?,
+            if ended.is_none() && child.has_ended().map_err(io)? {
+                ended = Some(Instant::now());
             }
-            if Instant::now() > deadline {
+            if ended.is_some_and(|at| pipes.is_finished() || at.elapsed() >= LEFT_BEHIND) {
+                child.kill_group();
+                pipes.serve(Duration::ZERO);
+                return child.reap().map_err(io);
+            }
+            cancel.check()?;
+            if ended.is_none() && Instant::now() > deadline {
                 return Err(Error::tool(self.name, ToolProblem::TimedOut(seconds)));
             }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(20));
+            let was_open = !pipes.is_finished();
+            pipes.serve(pause);
+            if watched.elapsed() >= WATCH {
+                watched = Instant::now();
+                watch();
+            }
+            // A program that has just closed its pipes is about to end.
+            let ends = was_open && pipes.is_finished();
+            pause = if ends { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
         }
     }
 }
 
-/// How a program is to be run.
+/// The arguments, environment and limits of a program run.
 #[derive(Debug)]
 pub struct Invocation<'a> {
-    /// Its arguments.
+    /// The arguments.
     pub arguments: Vec<OsString>,
-    /// Its working directory.
+    /// The working directory, unless it is a private one.
     pub directory: &'a Path,
-    /// What its environment holds beside the locale and a plain `PATH`, or instead of them.
+    /// The private directory in which it works on an image.
+    pub inside: Option<Surroundings<'a>>,
+    /// The environment variables in addition to the locale and a plain `PATH`, or instead of them.
     pub environment: Vec<(&'static str, OsString)>,
-    /// The time after which it is killed.
+    /// The time limit in seconds, after which the program is killed.
     pub seconds: u64,
-    /// What it reads from stdin.
+    /// The bytes for its stdin.
     pub stdin: Vec<u8>,
-    /// What is kept of its stdout.
+    /// The part of its stdout that is kept.
     pub stdout: Stdout,
 }
 
 impl<'a> Invocation<'a> {
+    /// Returns an invocation without arguments in a private directory, on an image.
+    #[must_use]
+    pub fn inside(inside: Surroundings<'a>, seconds: u64) -> Self {
+        Self { inside: Some(inside), ..Self::new(Path::new("/"), seconds) }
+    }
+
     /// Returns an invocation without arguments.
     #[must_use]
     pub fn new(directory: &'a Path, seconds: u64) -> Self {
         Self {
             arguments: Vec::new(),
             directory,
+            inside: None,
             environment: Vec::new(),
             seconds,
             stdin: Vec::new(),
@@ -190,25 +203,25 @@ impl<'a> Invocation<'a> {
     }
 }
 
-/// What is kept of a program's stdout.
+/// The part of a program's stdout that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stdout {
     /// Nothing.
     Discard,
-    /// Its end.
+    /// The end.
     End,
-    /// All of it; more than so many bytes are an error.
+    /// All of it; more than this number of bytes is an error.
     All(usize),
 }
 
-/// What a program left behind.
+/// The result of a program run.
 #[derive(Debug)]
 pub struct Output {
-    /// Its exit code.
+    /// The exit code.
     pub code: i32,
-    /// What it wrote to stdout, as far as that was to be kept.
+    /// The part of stdout that was kept.
     pub stdout: Vec<u8>,
-    /// The end of what it wrote to stderr.
+    /// The end of stderr.
     pub stderr: Vec<u8>,
 }
 
@@ -222,43 +235,14 @@ impl Output {
     }
 }
 
-/// A child that does not outlive its owner: dropped while it runs, it is killed with its process group.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if matches!(self.0.try_wait(), Ok(None)) {
-            if let Some(pid) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
-                // The group may be gone already; then there is nothing to kill.
-                let _ = kill_process_group(pid, KillSignal::KILL);
-            }
-            let _ = self.0.wait();
-        }
-    }
-}
-
 fn is_executable(path: &Path) -> bool {
     path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok()
-}
-
-/// Returns the first word that begins like `1.47`.
-fn first_version(text: &[u8]) -> Option<String> {
-    std::str::from_utf8(text)
-        .ok()?
-        .split_whitespace()
-        .find(|word| numbers(word) > (0, 0))
-        .map(|word| Escaped(word.as_bytes()).to_string())
-}
-
-fn numbers(version: &str) -> (u32, u32) {
-    let mut parts = version.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
-    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cancel::Signal;
+    use crate::error::Signal;
 
     fn shell(script: &str, seconds: u64, cancel: &Cancel) -> Result<Output> {
         let program = Program { name: "sh", path: "/bin/sh".into() };
@@ -278,16 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_read_and_compared() {
-        assert_eq!(first_version(b"mke2fs 1.47.0 (5-Feb-2023)\n\tUsing EXT2FS").unwrap(), "1.47.0");
-        assert_eq!(first_version(b"no version here"), None);
-        assert!(numbers("1.42.9") < OLDEST);
-        assert!(numbers("1.46.2") >= OLDEST);
-        assert!(numbers("2.0") >= OLDEST);
-    }
-
-    #[test]
-    fn the_end_of_stderr_is_kept_and_escaped() {
+    fn the_last_bytes_of_stderr_are_kept_and_escaped() {
         let output = shell("printf 'a\\033[31m\\nb' >&2; exit 3", 10, &Cancel::default()).unwrap();
         assert_eq!((output.code, output.shown().as_str()), (3, r"a\x1b[31m; b"));
         let output = shell("yes | head -c 100000 >&2; printf end >&2", 10, &Cancel::default()).unwrap();
@@ -295,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_ours_alone() {
+    fn a_child_gets_only_the_listed_environment() {
         let output = shell("env >&2", 10, &Cancel::default()).unwrap();
         let mut lines: Vec<_> = output.stderr.split(|&b| b == b'\n').filter(|l| !l.is_empty()).collect();
         lines.retain(|line| !line.starts_with(b"PWD=") && !line.starts_with(b"_=") && !line.starts_with(b"SHLVL="));
@@ -304,16 +279,32 @@ mod tests {
     }
 
     #[test]
-    fn signals_and_time_limits_are_told_apart() {
+    fn signals_and_time_limits_are_distinguished() {
         assert_eq!(problem(shell("kill -9 $$", 10, &Cancel::default())), "sh was killed by signal 9");
         assert_eq!(problem(shell("sleep 60", 0, &Cancel::default())), "sh did not end within 0 seconds");
     }
 
     #[test]
-    fn a_child_left_behind_with_our_pipes_does_not_hold_us() {
+    fn a_grandchild_that_holds_the_pipes_is_killed() {
+        let program = Program { name: "sh", path: "/bin/sh".into() };
+        let run = |script: &str| {
+            let (arguments, stdout) = (vec!["-c".into(), script.into()], Stdout::All(1000));
+            let invocation = Invocation { arguments, stdout, ..Invocation::new(Path::new("/"), 60) };
+            program.run(&invocation, &Cancel::default()).unwrap()
+        };
         let started = Instant::now();
-        assert_eq!(problem(shell("sleep 3 & exit 0", 0, &Cancel::default())), "sh did not end within 0 seconds");
-        assert!(started.elapsed() < Duration::from_secs(3));
+        let output = run("sleep 50 & printf $!; exit 3");
+        assert_eq!(output.code, 3);
+        let left = PathBuf::from(format!("/proc/{}/stat", String::from_utf8(output.stdout).unwrap()));
+        // Another process that adopts it may not have waited for it yet.
+        let runs = || std::fs::read_to_string(&left).is_ok_and(|stat| !stat.contains(") Z "));
+        while runs() && started.elapsed() < Duration::from_secs(20) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(!runs());
+        assert_eq!(run("(sleep 0.1; printf late) & exit 0").stdout, b"late");
+        assert_eq!(run("setsid sleep 3 & printf x").stdout, b"x");
+        assert!(started.elapsed() < Duration::from_secs(20));
     }
 
     #[test]

@@ -1,24 +1,26 @@
-//! Reading at an offset: from memory, and from a window on a file.
+//! Reading at an offset: of memory, and of a window of a file.
 //!
-//! Ground floor: tar streams, archives and blobs are read through this, so that nobody shares a file position.
+//! Ground floor: tar streams, archives and blobs are read through this trait, so that readers do not share a file
+//! position.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-/// A sequence of bytes of known length that can be read anywhere.
+use crate::calls;
+
+/// A sequence of bytes of known length that can be read at any offset.
 pub trait ReadAt {
-    /// Returns how many bytes there are.
+    /// Returns the number of bytes.
     fn size(&self) -> u64;
 
-    /// Fills `buf` with the bytes from `offset` on; fewer only where the source ends.
+    /// Fills `buf` with the bytes from `offset` on, fewer only at the end of the source, and returns their number.
     ///
     /// # Errors
     ///
-    /// The system's, for sources that are not in memory.
+    /// A source that is not in memory cannot be read.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -55,7 +57,7 @@ impl ReadAt for Bytes {
     }
 }
 
-/// A window on an open file; clones share the file and nothing else.
+/// A window of an open file; clones share the file but no position.
 #[derive(Debug, Clone)]
 pub struct FileSlice {
     file: Arc<File>,
@@ -64,17 +66,17 @@ pub struct FileSlice {
 }
 
 impl FileSlice {
-    /// Returns the window on a whole file, as long as the file is now.
+    /// Returns a window of the whole file with its current length.
     ///
     /// # Errors
     ///
-    /// The system's, when it does not say the length.
+    /// The length cannot be read.
     pub fn whole(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
         Ok(Self { file: Arc::new(file), offset: 0, len })
     }
 
-    /// Returns a part of this window, cut where the window ends.
+    /// Returns a part of this window, clamped to its end.
     #[must_use]
     pub fn slice(&self, offset: u64, len: u64) -> Self {
         let offset = offset.min(self.len);
@@ -95,22 +97,20 @@ impl ReadAt for FileSlice {
 
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let want = left.min(buf.len());
-        let buf = &mut buf[..want];
+        let length = left.min(buf.len());
+        let buf = &mut buf[..length];
         let mut done = 0;
-        while done < want {
-            match self.file.read_at(&mut buf[done..], self.offset + offset + done as u64) {
-                Ok(0) => break,
-                Ok(count) => done += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        while done < length {
+            match calls::read_at(&self.file, &mut buf[done..], self.offset + offset + done as u64)? {
+                0 => break,
+                count => done += count,
             }
         }
         Ok(done)
     }
 }
 
-/// Reads a [`FileSlice`] from its beginning to its end.
+/// A reader of a [`FileSlice`] from its beginning to its end.
 #[derive(Debug)]
 pub struct SliceReader {
     slice: FileSlice,
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_and_files_read_alike_up_to_their_end_and_beyond() {
+    fn memory_and_files_give_equal_reads_up_to_and_past_the_end() {
         let content = b"0123456789";
         let sources: [&dyn ReadAt; 3] =
             [&&content[..], &Bytes::from_static(content), &file(b"xx0123456789yy").slice(2, 10)];
@@ -146,30 +146,30 @@ mod tests {
             &[(0, 4, b"0123"), (8, 4, b"89"), (10, 1, b""), (11, 1, b""), (u64::MAX, 1, b""), (3, 0, b"")];
         for source in sources {
             assert_eq!(source.size(), 10);
-            for &(offset, len, want) in table {
+            for &(offset, len, expected) in table {
                 let mut buf = vec![b'?'; len];
                 let count = source.read_at(offset, &mut buf).unwrap();
-                assert_eq!(&buf[..count], want, "at {offset}");
+                assert_eq!(&buf[..count], expected, "at {offset}");
             }
         }
     }
 
     #[test]
-    fn a_slice_never_leaves_the_window_it_was_cut_from() {
+    fn a_slice_stays_inside_its_window() {
         let window = file(b"0123456789").slice(2, 5);
         let table: &[(u64, u64, &[u8])] =
             &[(0, 5, b"23456"), (1, 2, b"34"), (3, 100, b"56"), (9, 1, b""), (u64::MAX, u64::MAX, b"")];
-        for &(offset, len, want) in table {
+        for &(offset, len, expected) in table {
             let slice = window.slice(offset, len);
             let mut read = Vec::new();
             slice.reader().read_to_end(&mut read).unwrap();
-            assert_eq!(read, want, "{offset} {len}");
-            assert_eq!(slice.size(), want.len() as u64);
+            assert_eq!(read, expected, "{offset} {len}");
+            assert_eq!(slice.size(), expected.len() as u64);
         }
     }
 
     #[test]
-    fn a_file_that_shrinks_ends_early_instead_of_failing() {
+    fn a_shrunk_file_gives_a_short_read() {
         let slice = file(b"0123456789");
         slice.file.set_len(4).unwrap();
         assert_eq!(slice.read_at(2, &mut [0; 8]).unwrap(), 2);

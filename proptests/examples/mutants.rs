@@ -1,4 +1,4 @@
-//! Prints which law refutes each mutant, and after how many cases: the test of the tests.
+//! Prints the law that refutes each mutant, and the number of cases: the test of the tests.
 //!
 //! `cargo run --release -p planish-proptests --example mutants [SEED [LEVEL]]`
 

@@ -1,4 +1,4 @@
-//! Writes filesystems, and what distinguishes two of them, as layers.
+//! Writes filesystems, and the differences between two of them, as layers.
 
 use std::collections::BTreeSet;
 
@@ -7,30 +7,30 @@ use crate::listing::{Kind, Node};
 use crate::name;
 use crate::writer::Entry;
 
-/// How a layer says that names are gone.
+/// The form of deletions in a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deletion {
-    /// A whiteout for each name.
+    /// A whiteout for each deleted name.
     Explicit,
-    /// An opaque marker in each directory that loses a name, and again all that stays there.
+    /// An opaque marker in each directory that loses a name, and entries for all names that stay there.
     Opaque,
 }
 
 impl Flattened {
-    /// Returns the entries that make this filesystem out of an empty one.
+    /// Returns the entries that create this filesystem from an empty one.
     #[must_use]
     pub fn layer(&self) -> Vec<Entry> {
         self.listing.iter().map(|(path, _)| self.entry(path)).collect()
     }
 
-    /// Returns the entries that make this filesystem out of another.
+    /// Returns the entries that change another filesystem into this one.
     ///
-    /// What changed is there in its entirety, with all names of its inode.
+    /// A changed inode is written completely, with all its names.
     #[must_use]
     pub fn changes(&self, from: &Self, deletion: Deletion) -> Vec<Entry> {
         let (old, new) = (&from.listing, &self.listing);
         let directory = |node: Option<&Node>| node.is_some_and(|node| node.kind == Kind::Directory);
-        // What goes with its parent needs no marker, and neither does what the parent's new entry replaces.
+        // Names that disappear with their parent, or that the parent's new entry replaces, need no marker.
         let gone = |path: &[u8]| {
             let parent = parent(path);
             new.get(path).is_none() && directory(old.get(&parent)) && directory(new.get(&parent))
@@ -54,7 +54,7 @@ impl Flattened {
         markers.into_iter().chain(entries).collect()
     }
 
-    /// Returns the entry of a path: a hard link, if another name of its inode comes before it.
+    /// Returns the entry of a path: a hard link if another name of its inode comes before.
     pub(crate) fn entry(&self, path: &[u8]) -> Entry {
         let name = if path == b"/" { b"./".to_vec() } else { path[1..].to_vec() };
         let first = self.listing.first_name(path).unwrap_or(path);
@@ -72,7 +72,7 @@ impl Flattened {
             Kind::Symlink(target) => Entry::symlink(name, &target[..]),
             Kind::CharDevice { major, minor } => Entry::char_device(name, (*major).into(), (*minor).into()),
             Kind::BlockDevice { major, minor } => Entry::block_device(name, (*major).into(), (*minor).into()),
-            // tar has no sockets; no model makes one.
+            // tar has no sockets, and no model creates one.
             Kind::Fifo | Kind::Socket => Entry::fifo(name),
         }
     }
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_written_as_it_is() {
+    fn a_changeset_lists_the_difference() {
         for (deletion, text) in [
             (
                 Deletion::Explicit,

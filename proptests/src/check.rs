@@ -1,4 +1,4 @@
-//! Runs a law on many inputs, and makes the smallest that breaks it.
+//! Runs a law on many inputs, and reduces the first one that breaks it.
 
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, RngSeed, TestRunner};
@@ -10,20 +10,20 @@ use crate::stack::Stack;
 use crate::strategy::Options;
 use crate::subject::Subject;
 
-/// How a law is checked.
+/// The parameters of a check.
 #[derive(Debug, Clone)]
 pub struct Checks {
     /// The number of inputs.
     pub cases: u32,
-    /// The same seed gives the same inputs, for a law and everywhere.
+    /// The seed: the same seed gives the same inputs for a law, on every machine.
     pub seed: u64,
-    /// How much is asked for.
+    /// The level.
     pub level: Level,
-    /// The fields that are compared.
+    /// The fields to compare.
     pub fields: Fields,
-    /// What the stacks hold.
+    /// The options of the stacks.
     pub options: Options,
-    /// The most attempts at a smaller counterexample.
+    /// The maximum number of attempts to find a smaller counterexample.
     pub shrinks: u32,
 }
 
@@ -35,25 +35,25 @@ impl Checks {
     }
 }
 
-/// What was found about a law.
+/// The result of checking a law.
 #[derive(Debug, Clone)]
 pub struct LawReport {
     /// The law.
     pub law: &'static str,
-    /// Inputs for which it holds.
+    /// The number of inputs for which it holds.
     pub holds: u32,
-    /// Inputs to which it does not apply.
+    /// The number of inputs to which it does not apply.
     pub inapplicable: u32,
-    /// Inputs of which the subject refuses a stack that is valid.
+    /// The number of inputs of which the subject refuses a valid stack.
     pub refused: u32,
-    /// The first of those.
+    /// The first refusal.
     pub refusal: Option<Refusal>,
-    /// What breaks it; there the check ended.
+    /// The input that breaks it; the check ended there.
     pub broken: Option<Counterexample>,
 }
 
 impl LawReport {
-    /// Returns how many inputs were tried, the one that breaks the law included.
+    /// Returns the number of inputs tried, including the one that breaks the law.
     #[must_use]
     pub fn cases(&self) -> u32 {
         self.holds + self.inapplicable + self.refused + u32::from(self.broken.is_some())
@@ -65,25 +65,25 @@ impl LawReport {
 pub struct Refusal {
     /// The stack.
     pub stack: Stack,
-    /// What the subject says.
+    /// The message of the subject.
     pub message: String,
 }
 
-/// The smallest input that was found to break a law.
+/// The smallest input found that breaks a law.
 #[derive(Debug, Clone)]
 pub struct Counterexample {
     /// The input.
     pub input: Input,
-    /// What breaks.
+    /// The breach.
     pub breach: Breach,
 }
 
-/// The subject cannot be used.
+/// A subject that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the subject cannot be used: {0}")]
 pub struct Unusable(pub String);
 
-/// Checks a law until it breaks or the cases are used up.
+/// Checks a law until it breaks or all cases are used.
 ///
 /// # Errors
 ///
@@ -123,7 +123,7 @@ pub fn check(law: &'static Law, subject: &mut dyn Subject, checks: &Checks) -> R
     Ok(report)
 }
 
-/// Follows proptest's simplifications as long as the law stays broken.
+/// Applies proptest's simplifications as long as the law stays broken.
 fn smallest(
     law: &Law,
     bench: &mut Bench<'_>,
@@ -157,7 +157,7 @@ mod tests {
     use crate::subject::Outcome;
     use crate::writer::Layer;
 
-    /// Gives one answer to everything.
+    /// A subject that gives the same result for every stack.
     struct Always(Outcome);
 
     impl Subject for Always {
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn every_law_holds_of_the_model_at_every_level() {
+    fn every_law_holds_for_the_model_at_every_level() {
         for level in Level::ALL {
             for law in ALL.iter().filter(|law| law.level <= level) {
                 let checks = Checks { seed: 7, cases: 300, ..Checks::of(level) };
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_counterexample_and_it_is_small() {
+    fn equal_seeds_give_equal_small_counterexamples() {
         let mut mutant = Mutant { defect: Some(Defect::SameLayerWhiteout) };
         let [one, other] = [(); 2].map(|()| agreement(&mut mutant, 1_000).unwrap());
         let found = one.broken.as_ref().unwrap();

@@ -1,4 +1,4 @@
-//! How much is asked of a subject.
+//! The levels of the requirements on a subject.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,24 +7,24 @@ use crate::flattened::{Flattened, Origin};
 use crate::listing::{Difference, Fields, Listing, Node, diff};
 use crate::oddity::{Oddities, Oddity};
 
-/// How far beyond the specification's text the laws go.
+/// The level of the laws: how far they go beyond the text of the specification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
-    /// What image-spec's `layer.md` says.
+    /// The text of image-spec's `layer.md`.
     ///
-    /// Metadata of directories without an entry are not compared, nor are times of directories in which a later layer
-    /// adds or hides a name, or their own implies a directory.
+    /// The metadata of directories without an entry are not compared, nor are the mtimes of directories in which a
+    /// later layer adds or hides a name, or in which their own layer implies a directory.
     #[default]
     Spec,
-    /// Also what the common runtimes agree on: such directories are 0755 and root's; of two entries in a layer the last
-    /// counts; parents may be symlinks.
+    /// Also what the common runtimes agree on: such directories have mode 0755 and belong to root; the last of two
+    /// entries in a layer is used; parents may be symlinks.
     Consensus,
     /// Also what planish decides where the runtimes disagree.
     Planish,
 }
 
 impl Level {
-    /// All levels, the least first.
+    /// All levels, the lowest first.
     pub const ALL: [Self; 3] = [Self::Spec, Self::Consensus, Self::Planish];
 
     /// Returns the name of the level in messages and options.
@@ -37,23 +37,23 @@ impl Level {
         }
     }
 
-    /// Returns what stacks of this level may do.
+    /// Returns the oddities that stacks of this level may have.
     #[must_use]
     pub fn oddities(self) -> Oddities {
         Oddity::ALL.into_iter().filter(|oddity| oddity.level() <= self).collect()
     }
 
-    /// Returns the fields that are compared unless told otherwise.
+    /// Returns the fields that are compared by default.
     #[must_use]
     pub fn fields(self) -> Fields {
         Fields::all()
     }
 
-    /// Returns what of a stack's meaning is open at this level.
+    /// Returns the parts of a stack's meaning that are open at this level.
     #[must_use]
     pub fn open(self, meaning: &Flattened) -> Open {
-        let of = |wanted: Origin| meaning.implied.iter().filter(move |(_, origin)| **origin == wanted);
-        let paths = |wanted| of(wanted).map(|(path, _)| path.clone());
+        let of = |kind: Origin| meaning.implied.iter().filter(move |(_, origin)| **origin == kind);
+        let paths = |kind| of(kind).map(|(path, _)| path.clone());
         let root = meaning.implied.contains_key(&b"/"[..]).then(|| b"/".to_vec());
         let mut open = Open::default();
         match self {
@@ -77,7 +77,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// A name is not that of a level.
+/// A text that is not the name of a level.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a level is one of spec, consensus, planish")]
 pub struct LevelSyntax;
@@ -90,7 +90,7 @@ impl FromStr for Level {
     }
 }
 
-/// What is not compared, by absolute path; only where both sides have a directory.
+/// The fields that are not compared, by absolute path; only if both sides have a directory there.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Open {
     metadata: std::collections::BTreeSet<Vec<u8>>,
@@ -98,7 +98,7 @@ pub struct Open {
 }
 
 impl Open {
-    /// Returns what is open here or there.
+    /// Returns the union of the open parts.
     #[must_use]
     pub fn or(mut self, other: Self) -> Self {
         self.metadata.extend(other.metadata);
@@ -106,7 +106,7 @@ impl Open {
         self
     }
 
-    /// Settles a path.
+    /// Removes a path from the open parts.
     #[must_use]
     pub fn without(mut self, path: &[u8]) -> Self {
         self.metadata.remove(path);
@@ -114,7 +114,7 @@ impl Open {
         self
     }
 
-    /// Returns how a listing differs from the expected one in all that is not open.
+    /// Returns the differences between a listing and the expected one, without those in open parts.
     #[must_use]
     pub fn diff(&self, expected: &Listing, actual: &Listing, fields: &Fields) -> Vec<Difference> {
         let (mut expected, mut actual) = (expected.clone(), actual.clone());
@@ -138,7 +138,7 @@ mod tests {
     use crate::stack::Stack;
     use crate::writer::Entry;
 
-    /// `/a` is made for its child, `/b` stays behind, `/c` gets a child later.
+    /// `/a` is implied by its child, `/b` remains, `/c` gets a child later.
     fn meaning() -> Flattened {
         let below = vec![Entry::dir("b").owner(1, 1), Entry::dir("c").owner(1, 1).mtime(7, 0)];
         let above = vec![Entry::file("a/x", ""), Entry::whiteout(".wh.b"), Entry::file("b/x", ""), Entry::fifo("c/x")];
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn levels_compare_more_and_more() {
+    fn each_level_compares_more_than_the_previous() {
         for (level, owners, times) in [
             (Level::Spec, &["/c"][..], &[][..]),
             (Level::Consensus, &["/a", "/c"], &[]),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_of_a_directory_is_open_when_its_layer_implies_another_in_it() {
+    fn a_directory_time_is_undefined_when_its_layer_implies_a_child() {
         for (entries, open) in [
             (vec![Entry::dir("a"), Entry::fifo("a/b/c")], true),
             (vec![Entry::dir("a"), Entry::dir("a/b"), Entry::fifo("a/b/c")], false),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_settled_path_is_compared() {
+    fn a_defined_path_is_compared() {
         let meaning = meaning();
         let mut other = meaning.listing.clone();
         other.get_mut(b"/a").unwrap().uid = 9;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_read_back() {
+    fn level_names_are_parsed() {
         for level in Level::ALL {
             assert_eq!(level.to_string().parse(), Ok(level));
         }

@@ -1,7 +1,7 @@
-//! Stacks of image layers, a reference model and the laws that every image tool must keep.
+//! Stacks of image layers, a reference model, and the laws that every image tool must keep.
 //!
-//! The crate shares no code with any tool that it tests, planish included. A tool is anything that implements
-//! [`Subject`](subject::Subject); here the model stands for one:
+//! The crate shares no code with any tool that it tests, including planish. A tool is any implementation of
+//! [`Subject`](subject::Subject); here the model takes its place:
 //!
 //! ```
 //! use planish_proptests::check::{Checks, check};

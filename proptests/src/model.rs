@@ -1,11 +1,12 @@
-//! What a stack of layers means: image-spec's `layer.md`, transcribed.
+//! The meaning of a stack of layers: image-spec's `layer.md`, transcribed.
 //!
-//! A `BTreeMap` of paths and a list of inodes, slow and plain on purpose. It shares nothing with any program that
-//! flattens layers; of this crate it uses the names' spelling and the listings.
+//! The model is a `BTreeMap` of paths and a list of inodes, deliberately slow and simple. It shares nothing with any
+//! program that flattens layers; of this crate it uses the parsing of names and the listings.
 
 mod check;
 mod inode;
 mod notes;
+mod record;
 mod view;
 #[cfg(test)]
 mod tests;
@@ -22,14 +23,14 @@ use crate::writer::{Entry, EntryType};
 
 pub use view::Reference;
 
-/// As in Linux.
+/// The number of symlinks in a path, as in Linux.
 const HOPS_MAX: usize = 40;
 
-/// Returns what a stack means.
+/// Returns the meaning of a stack.
 ///
 /// # Errors
 ///
-/// The first entry that has no meaning.
+/// The first invalid entry.
 ///
 /// # Panics
 ///
@@ -44,26 +45,27 @@ pub fn flatten(stack: &Stack) -> Result<Flattened, Fault> {
         model.end_layer();
         model.check();
     }
+    model.resolve_acls();
     Ok(model.finish())
 }
 
 /// The filesystem while layers are applied to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Model {
-    /// Every path, the root (which is empty) included.
+    /// Every path, including the root, which is empty.
     names: BTreeMap<Path, Name>,
-    /// Inodes stay when their last name goes.
+    /// The inodes; one stays in the list after its last name is removed.
     inodes: Vec<Node>,
     contents: BTreeMap<[u8; 32], Vec<u8>>,
-    /// The number of the layer that is being applied, from 1.
+    /// The number of the current layer, from 1.
     layer: usize,
-    /// This layer's markers: a directory, and the name in it, or all.
+    /// The markers of this layer: a directory, and the name in it, or `None` for all names.
     markers: Vec<(Path, Option<Vec<u8>>)>,
-    /// Symlinks that this layer followed, and names that it linked to.
+    /// The symlinks that this layer followed, and the names that it linked to.
     used: BTreeSet<Path>,
     /// The last layer that changed a directory's names.
     changed: BTreeMap<Path, usize>,
-    /// Directories in which another was implied, or stays as an implied one, since they had an entry.
+    /// The directories in which another was implied, or remains as an implied one, after their entry.
     roomy: BTreeSet<Path>,
     oddities: Vec<Oddities>,
 }
@@ -71,7 +73,7 @@ pub(crate) struct Model {
 #[derive(Debug, Clone, Copy)]
 struct Name {
     inode: usize,
-    /// The layer that last wrote it.
+    /// The layer that last wrote the name.
     layer: usize,
     origin: Origin,
 }
@@ -92,7 +94,7 @@ impl Model {
         }
     }
 
-    /// Applies an entry: a marker waits for the end of the layer, all others act at once.
+    /// Applies an entry: a marker takes effect at the end of the layer, all others at once.
     pub(crate) fn apply(&mut self, entry: &Entry) -> Result<(), Problem> {
         if entry.kind == EntryType::GlobalHeader {
             return Ok(());
@@ -132,7 +134,7 @@ impl Model {
     }
 
     fn add(&mut self, entry: &Entry, parents: &[Vec<u8>], last: &[u8], bookkeeping: bool) -> Result<(), Problem> {
-        // AUFS's names make no parents, and its links may lead nowhere.
+        // AUFS's names create no parents, and the targets of its links may be missing.
         let node = match self.make(entry) {
             Err(Problem::UnknownType) if bookkeeping => return Ok(()),
             node => node?,
@@ -160,7 +162,7 @@ impl Model {
         Ok(())
     }
 
-    /// Makes a path another name of the inode that the target has now.
+    /// Makes a path another name of the inode that the target currently has.
     fn link(&mut self, entry: &Entry, path: Path) -> Result<(), Problem> {
         let target = name::clean(&entry.linkname, true)?;
         if name::clean(&entry.linkname, false) != Ok(target.clone()) {
@@ -187,7 +189,7 @@ impl Model {
         Ok(())
     }
 
-    /// Gives a path an inode, in the place of whatever is there, and of all below it.
+    /// Sets the inode of a path, replacing an existing one and everything below it.
     fn put(&mut self, path: Path, inode: usize, origin: Origin) {
         for old in self.subtree(&path) {
             if self.names.remove(&old).is_some_and(|name| name.layer == self.layer) {
@@ -206,7 +208,7 @@ impl Model {
         self.names.insert(path, Name { inode, layer: self.layer, origin });
     }
 
-    /// Returns the directory that parents lead to, as in a chroot; missing ones are made, or end the search.
+    /// Returns the directory that parents lead to, as in a chroot; missing ones are created, or end the search.
     pub(crate) fn resolve(&mut self, parents: &[Vec<u8>], make: bool) -> Result<Option<Path>, Problem> {
         let mut at = Path::new();
         let mut todo: VecDeque<_> = parents.iter().map(|name| (name.clone(), false)).collect();
@@ -252,7 +254,7 @@ impl Model {
         Ok(Some(at))
     }
 
-    /// Lets the layer's markers act on what lower layers left.
+    /// Applies the layer's markers to the names left by lower layers.
     pub(crate) fn end_layer(&mut self) {
         for (directory, hidden) in std::mem::take(&mut self.markers) {
             let top = [&directory[..], hidden.as_slice()].concat();
@@ -264,8 +266,8 @@ impl Model {
         self.layer += 1;
     }
 
-    /// Hides a path with all below it, but for what this layer wrote; what then stays only as its parent loses the
-    /// metadata that a lower layer gave it.
+    /// Hides a path with everything below it, except for what this layer wrote; a directory that stays only as a parent
+    /// loses the metadata of lower layers.
     fn hide(&mut self, path: &Path) {
         let Some(name) = self.names.get(path).copied().filter(|name| name.layer != self.layer) else { return };
         let keeps = |other: &Path| {

@@ -5,19 +5,18 @@ use std::str::FromStr;
 
 const NANOS: i128 = 1_000_000_000;
 
-/// A modification time: seconds since 1970, rounded down, and the nanoseconds that follow them.
+/// A modification time: seconds since 1970, rounded down, and nanoseconds after them.
 ///
-/// Its text is a decimal fraction as PAX has it, without closing zeros: -0.5 s is -1 s and 500,000,000 ns, written
-/// `-0.5`.
+/// Its text is a decimal fraction as in PAX, without trailing zeros: -0.5 s is -1 s and 500,000,000 ns, written `-0.5`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Mtime {
-    /// Whole seconds, of any size: what ext4 cannot hold is a case too.
+    /// The whole seconds, of any size: times beyond ext4's range are cases, too.
     pub seconds: i64,
-    /// 0 to 999,999,999.
+    /// The nanoseconds, 0 to 999,999,999.
     pub nanos: u32,
 }
 
-/// A text is not a time: digits with at most nine more after a point.
+/// A text that is not a time: digits with at most nine more after a point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a time is [-]SECONDS[.FRACTION] with at most nine digits of fraction")]
 pub struct MtimeSyntax;
@@ -75,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_times() {
+    fn other_texts_are_not_mtimes() {
         for text in ["", "-", ".5", "1.", "+1", "1e3", "1.0000000001", "--1", "99999999999999999999"] {
             assert_eq!(text.parse::<Mtime>(), Err(MtimeSyntax), "{text}");
         }

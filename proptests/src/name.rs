@@ -1,8 +1,8 @@
-//! Names in a layer: how they are cleaned, and which of them spell deletions.
+//! Names in a layer: their cleaning, and the names of markers.
 
 use crate::problem::Problem;
 
-/// Names from the root downwards; the root itself has none. In this order a directory stands right before what is
+/// Names from the root downwards; the root itself has none. In this order a directory comes right before the paths
 /// below it.
 pub(crate) type Path = Vec<Vec<u8>>;
 
@@ -12,7 +12,7 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 const NAME_MAX: usize = 255;
 const PATH_MAX: usize = 4095;
 
-/// What the last name of an entry says about it.
+/// The meaning of an entry's last name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Spelling {
     /// It is an ordinary entry.
@@ -23,7 +23,7 @@ pub(crate) enum Spelling {
     Whiteout(Vec<u8>),
     /// It hides all names of its directory.
     Opaque,
-    /// It looks like a whiteout, of no name.
+    /// It has the form of a whiteout without a name.
     Invalid,
 }
 
@@ -41,12 +41,12 @@ pub(crate) fn is_bookkeeping(name: &[u8]) -> bool {
     name.starts_with(BOOKKEEPING)
 }
 
-/// Returns whether the name begins like a deletion, whatever follows.
+/// Returns true if the name has the prefix of markers.
 pub(crate) fn looks_like_marker(name: &[u8]) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// Returns whether an entry of this name as spelled is a whiteout or an opaque marker.
+/// Returns true if an entry of this raw name is a whiteout or an opaque marker.
 pub(crate) fn is_marker(raw: &[u8]) -> bool {
     let last = clean(raw, true).ok().and_then(|mut path| path.pop());
     last.is_some_and(|name| matches!(spelling(&name), Spelling::Whiteout(_) | Spelling::Opaque))
@@ -59,8 +59,8 @@ pub(crate) fn whiteout_of(path: &[Vec<u8>]) -> Vec<u8> {
     [parents, &[marker]].concat().join(&b'/')
 }
 
-/// Takes `.`, `..` and empty names out of a path by the letter. Above the root, `..` is a problem in a relative name and
-/// means the root in an absolute one, and everywhere when told so.
+/// Removes `.`, `..` and empty names from a path without following symlinks. Above the root, `..` is a problem in a
+/// relative name and means the root in an absolute one, and in every name with `clamp`.
 pub(crate) fn clean(raw: &[u8], clamp: bool) -> Result<Path, Problem> {
     if raw.contains(&0) {
         return Err(Problem::Nul);
@@ -81,7 +81,7 @@ pub(crate) fn clean(raw: &[u8], clamp: bool) -> Result<Path, Problem> {
     Ok(path)
 }
 
-/// Checks the lengths that Linux allows. A marker counts as what it hides.
+/// Checks the length limits of Linux. The name of a marker counts as the name that it hides.
 pub(crate) fn check_lengths(path: &[Vec<u8>]) -> Result<(), Problem> {
     let mut path = path.to_vec();
     if let Some(last) = path.last_mut()
@@ -96,7 +96,7 @@ pub(crate) fn check_lengths(path: &[Vec<u8>]) -> Result<(), Problem> {
     }
 }
 
-/// Returns whether a name is spelled as most archives have it: `a/b`, `./a/b`, and a closing `/` for a directory.
+/// Returns true if a name has the usual spelling of archives: `a/b`, `./a/b`, and a trailing `/` for a directory.
 pub(crate) fn is_plain(raw: &[u8], directory: bool) -> bool {
     if raw == b"./" || raw == b"." {
         return true;
@@ -106,7 +106,7 @@ pub(crate) fn is_plain(raw: &[u8], directory: bool) -> bool {
     clean(name, false).is_ok_and(|path| !path.is_empty() && path.join(&b'/') == name)
 }
 
-/// Returns a path as a listing has it.
+/// Returns a path in the form of a listing.
 pub(crate) fn absolute(path: &[Vec<u8>]) -> Vec<u8> {
     [b"/", &*path.join(&b'/')].concat()
 }
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_name_tells_deletions_from_entries() {
+    fn the_last_name_distinguishes_markers_from_entries() {
         for (name, expected) in [
             (&b"a"[..], Spelling::Ordinary),
             (b".WH.a", Spelling::Ordinary),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_cleaned_by_the_letter() {
+    fn names_are_cleaned_lexically() {
         let cleaned = |raw: &[u8], clamp| clean(raw, clamp).map(|path| path.join(&b'/'));
         for (raw, expected) in
             [(&b""[..], &b""[..]), (b"./", b""), (b"./a//b/", b"a/b"), (b"a/../b", b"b"), (b"/../a", b"a")]
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_is_as_long_as_what_it_hides() {
+    fn a_marker_of_a_maximal_name_is_valid() {
         let path = |length: usize| vec![[b".wh.", &*vec![b'n'; length]].concat()];
         assert_eq!(check_lengths(&path(255)), Ok(()));
         assert_eq!(check_lengths(&path(256)), Err(Problem::LongName));

@@ -1,12 +1,12 @@
-//! What a stack can do on which the specification is silent.
+//! Features of a stack on which the specification is silent.
 
 use std::collections::BTreeSet;
 
 use crate::level::Level;
 
-/// One such thing.
+/// A feature on which the specification is silent.
 ///
-/// The reference model notes them while it flattens, and a [`Level`] says which of them a stack may have.
+/// The reference model records them while it flattens, and a [`Level`] defines which of them a stack may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Oddity {
     /// A layer has two entries of one name, or replaces what it added itself.
@@ -19,7 +19,7 @@ pub enum Oddity {
     SymlinkedParent,
     /// A symlinked parent, or a hard link's target, climbs above the root.
     Climbing,
-    /// A symlinked parent leads to something that does not exist.
+    /// The target of a symlinked parent is missing.
     DanglingParent,
     /// A parent is neither a directory nor a symlink.
     FileParent,
@@ -31,31 +31,33 @@ pub enum Oddity {
     MarkerInPath,
     /// A name is AUFS's.
     Bookkeeping,
-    /// A hard link's header says something else than its inode.
+    /// The header of a hard link differs from its inode.
     LinkHeader,
     /// A hard link's target is a symlink.
     LinkToSymlink,
-    /// A layer follows a symlink or links to a file, and hides or replaces that name as well; or it has a marker in a
+    /// A layer follows a symlink or links to a file, and also hides or replaces that name; or it has a marker in a
     /// directory that it replaces.
     UsedAndGone,
-    /// A time is before 1970 or beyond what ext4 holds.
+    /// A time is before 1970 or beyond the range of ext4.
     OddTime,
     /// An xattr belongs to the machine that made the layer.
     HostXattr,
     /// A symlink has xattrs.
     SymlinkXattr,
-    /// An xattr is empty, which to POSIX takes a PAX record back, or is of a special file and a user's, which Linux
+    /// An xattr is empty, which in POSIX cancels a PAX record, or is a user's xattr of a special file, which Linux
     /// refuses.
     HardXattr,
-    /// A file with holes, or of a type from before POSIX or for contiguous storage.
+    /// An ACL is text, or an xattr is only in libarchive's record.
+    OddRecord,
+    /// A file has holes, or a type from before POSIX or for contiguous storage.
     OddFile,
-    /// The device 0:0, which overlayfs takes for a whiteout.
+    /// A device is 0:0, which overlayfs treats as a whiteout.
     OverlayDevice,
 }
 
 impl Oddity {
     /// All oddities.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Duplicate,
         Self::Spelling,
         Self::RawName,
@@ -74,11 +76,12 @@ impl Oddity {
         Self::HostXattr,
         Self::SymlinkXattr,
         Self::HardXattr,
+        Self::OddRecord,
         Self::OddFile,
         Self::OverlayDevice,
     ];
 
-    /// Returns the lowest level that admits it.
+    /// Returns the lowest level that permits it.
     #[must_use]
     pub fn level(self) -> Level {
         match self {
@@ -100,6 +103,7 @@ impl Oddity {
             | Self::HostXattr
             | Self::SymlinkXattr
             | Self::HardXattr
+            | Self::OddRecord
             | Self::OddFile
             | Self::OverlayDevice => Level::Planish,
         }

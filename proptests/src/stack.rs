@@ -1,4 +1,4 @@
-//! The layers of an image, in a form that a person can read.
+//! The layers of an image, in a readable form.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::writer::{Compression, Content, Entry, EntryType, Image, Layer, TarEnd
 
 /// Layers, the lowest first.
 ///
-/// Its text has a line for each entry; what an entry has by default is left out:
+/// The text has a line for each entry; default properties are left out:
 ///
 /// ```
 /// use planish_proptests::Stack;
@@ -41,7 +41,7 @@ impl Stack {
         Image::new(self.layers.clone())
     }
 
-    /// Returns the stack with a layer on top.
+    /// Returns the stack with a further layer on top.
     #[must_use]
     pub fn with(&self, layer: impl IntoIterator<Item = Entry>) -> Self {
         let mut layers = self.layers.clone();
@@ -100,7 +100,7 @@ impl fmt::Display for Line<'_> {
         };
         let last = name::clean(&entry.name, true).unwrap_or_default().pop().unwrap_or_default();
         let name = escape(&entry.name);
-        // An empty name is a case too, and must be seen.
+        // An empty name is a case, too, and must be visible.
         let name = if name.is_empty() { "\"\"" } else { &name };
         match name::spelling(&last) {
             Spelling::Opaque if entry.kind == EntryType::Regular => return write!(f, "opaque {name}"),
@@ -150,7 +150,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_is_one_line_that_shows_what_is_not_default() {
+    fn an_entry_line_shows_the_fields_that_differ_from_defaults() {
         let whole = Entry::file("x\n", b"\xff").mode(0o4755).owner(1, 2).mtime(-1, 500_000_000).xattr("user.a", *b"\0");
         for (entry, line) in [
             (Entry::dir("./"), "dir ./ 0755"),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_without_entries_and_odd_layers_are_seen() {
+    fn empty_and_unusual_layers_are_printed() {
         let stack = Stack { layers: vec![Layer::default(), Layer::new([]).compression(Compression::GzipMulti)] };
         let text = "layer 1: no entries\nlayer 2: stored as GzipMulti, archive end Normal\nlayer 2: no entries\n";
         assert_eq!(stack.to_string(), text);

@@ -1,4 +1,4 @@
-//! What the laws are checked on: anything that turns layers into a filesystem.
+//! The subjects of the laws: programs that flatten layers.
 
 use crate::listing::Listing;
 use crate::writer::Layer;
@@ -23,13 +23,13 @@ pub trait Subject {
     fn flatten(&mut self, layers: &[Layer]) -> Outcome;
 }
 
-/// What a subject made of a stack.
+/// The result of a subject for a stack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The filesystem.
     Tree(Listing),
-    /// It says that the layers are invalid or unsupported: a finding, but no broken law.
+    /// The subject reports that the layers are invalid or unsupported: a finding, but no broken law.
     Refused(String),
-    /// It cannot be used at all: not installed, killed, an output that cannot be read.
+    /// The subject cannot be used at all: not installed, killed, an output that cannot be read.
     Unusable(String),
 }

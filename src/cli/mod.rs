@@ -1,44 +1,43 @@
-//! The command line: the only part that prints, and that reads the environment.
+//! The command line: the only module that prints and reads the environment.
 
-mod age;
-mod build;
-mod cache;
+mod arguments;
+mod bug;
+mod color;
+mod command;
+mod commands;
+mod distribution;
 mod exit;
 mod hint;
-mod limits;
-mod login;
-mod plan;
+mod json;
+mod memory;
+mod process;
 mod progress;
-mod pull;
-mod read;
-mod remote;
-mod report_file;
-mod shape;
 mod signals;
-mod size;
+mod stdout;
 mod summary;
-mod verify;
+mod version;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
-/// What `--help` says below the options.
+pub use memory::Memory;
+
+/// The text of `--help` below the options.
 const EXIT_CODES: &str = "Exit codes:
   0  done
   2  usage: the command line, or an output that must not be replaced
   3  a registry or the network: trying again may help
   4  the credentials for a registry
-  5  the image, or a blob of the cache, is invalid or refused, and will be again (also --strict)
+  5  the image, or a blob of the cache, is invalid or refused, or has no such tag, platform or path (also --strict)
   6  this machine: a tool, a disk, a permission, a path
   7  a limit, named in the message
-  8  the proof found a difference between filesystem and image
+  8  the verification, or diff, found a difference; check found that it would not boot
   70 a bug of planish
   129, 130, 143  stopped by SIGHUP, SIGINT, SIGTERM";
 
-/// Turns container images into ext4 root filesystems, without root, and proves the result.
+/// Turns container images into ext4 root filesystems, without root, and verifies the result.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_CODES, max_term_width = 110)]
 struct Arguments {
@@ -48,36 +47,69 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Build(build::BuildArguments),
-    Plan(plan::PlanArguments),
-    Verify(verify::VerifyArguments),
-    Pull(pull::PullArguments),
-    Cache(cache::CacheCommand),
+    Build(commands::build::BuildArguments),
+    Plan(commands::plan::PlanArguments),
+    Key(commands::key::KeyArguments),
+    Verify(commands::verify::VerifyArguments),
+    Check(commands::check::CheckArguments),
+    Pull(commands::pull::PullArguments),
+    Push(commands::push::PushArguments),
+    Inspect(commands::inspect::InspectArguments),
+    Ls(commands::ls::LsArguments),
+    Explain(commands::explain::ExplainArguments),
+    Layers(commands::layers::LayersArguments),
+    Diff(commands::diff::DiffArguments),
+    Export(commands::export::ExportArguments),
+    Cache(commands::cache::CacheCommand),
+    Doctor(commands::doctor::DoctorArguments),
+    Completion(commands::completion::CompletionArguments),
+    Man(commands::man::ManArguments),
 }
 
 /// Runs the program and returns its exit code.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => return exit::usage(&error),
-    };
-    raise_open_files();
-    let result = match arguments.command {
-        Command::Build(arguments) => build::run(&arguments),
-        Command::Plan(arguments) => plan::run(&arguments),
-        Command::Verify(arguments) => verify::run(&arguments),
-        Command::Pull(arguments) => pull::run(&arguments),
-        Command::Cache(command) => cache::run(&command),
-    };
-    exit::code(result)
+    memory::reserve();
+    bug::guard(|| match process::prepare() {
+        Ok(()) => process::with_stack(run),
+        Err(error) => exit::code(Err(error.into())),
+    })
 }
 
-/// Allows as many open files as the system lets: each layer of a layout is one.
-fn raise_open_files() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // What is allowed now is enough for all but images of a thousand layers.
-    let _ = setrlimit(Resource::Nofile, limit);
+fn run() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    if version::is_requested(&words) {
+        return exit::code(stdout::print(version::details().trim_end()));
+    }
+    let mut command = command::of(&words);
+    let parsed = arguments::dash::refuse_single(&mut command, &words)
+        .and_then(|()| command.try_get_matches_from(&words))
+        .and_then(|mut matches| Arguments::from_arg_matches_mut(&mut matches));
+    let arguments = match parsed {
+        Ok(arguments) => arguments,
+        Err(error) => return exit::usage(&error, command::origin(&error, &words)),
+    };
+    let result = match arguments.command {
+        Command::Build(arguments) => commands::build::run(&arguments),
+        Command::Plan(arguments) => commands::plan::run(&arguments),
+        Command::Check(arguments) => commands::check::run(&arguments),
+        Command::Key(arguments) => commands::key::run(&arguments),
+        Command::Verify(arguments) => commands::verify::run(&arguments),
+        Command::Pull(arguments) => commands::pull::run(&arguments),
+        Command::Push(arguments) => commands::push::run(&arguments),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments),
+        Command::Ls(arguments) => commands::ls::run(&arguments),
+        Command::Explain(arguments) => commands::explain::run(&arguments),
+        Command::Layers(arguments) => commands::layers::run(&arguments),
+        Command::Diff(arguments) => commands::diff::run(&arguments),
+        Command::Export(arguments) => commands::export::run(&arguments),
+        Command::Cache(command) => commands::cache::run(&command),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments),
+        Command::Completion(arguments) => commands::completion::run(&arguments),
+        Command::Man(arguments) => commands::man::run(&arguments),
+    };
+    let code = exit::code(result);
+    signals::say_what_stays();
+    code
 }
 
 /// Returns a variable of the environment, unless it is empty.

@@ -1,32 +1,38 @@
-//! The lines that a build ends with.
+//! The lines printed at the end of a build.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use planish::note::NoteKind;
-use planish::report::{NoteReport, Report};
+use planish::Escaped;
+use planish::note::{Kind, Notes};
+use planish::report::Report;
 
-/// How many notes of a kind are shown.
-const NOTES_SHOWN: usize = 20;
+use super::arguments::read::Summary;
 
-/// Returns a few lines for a person.
-pub fn of(report: &Report) -> String {
+/// Returns the summary of a report.
+pub fn of(report: &Report, amount: Summary) -> String {
     let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = write(&mut text, report);
+    if amount != Summary::None {
+        // Writing to a string cannot fail.
+        let _ = write(&mut text, report, amount);
+    }
     text
 }
 
-fn write(out: &mut String, report: &Report) -> std::fmt::Result {
+fn write(out: &mut String, report: &Report, amount: Summary) -> std::fmt::Result {
     let Report { source, platform, config_digest, filesystem: fs, tree, .. } = report;
     let layers = report.layers.len();
     let blobs = bytes(report.layers.iter().map(|layer| layer.blob_bytes).sum());
-    writeln!(out, "image       {source} ({platform})")?;
+    writeln!(out, "image       {} ({platform})", Escaped(source.as_bytes()))?;
     if let Some(manifest) = &report.manifest_digest {
         writeln!(out, "manifest    {manifest}")?;
     }
     writeln!(out, "config      {config_digest}")?;
+    writeln!(out, "key         {}", report.key)?;
     writeln!(out, "layers      {layers}: {blobs}, {} entries, {} whiteouts", report.entries, report.whiteouts)?;
+    for injection in &report.injections {
+        let place = injection.path.as_ref().map_or_else(String::new, |path| format!(" as {path}"));
+        writeln!(out, "injected    {}{place}: {} {}", injection.source, injection.kind, injection.digest.short())?;
+    }
     writeln!(
         out,
         "tree        {} inodes, {} names: {} in {} files, {} directories, {} symlinks, {} devices",
@@ -48,44 +54,67 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
         fs.free_inodes,
         fs.uuid
     )?;
+    if let Some(verity) = &report.verity {
+        writeln!(out, "verity      root hash {}: {} in {}", verity.root_hash, bytes(verity.hash_bytes), verity.path)?;
+        writeln!(out, "            {}", verity.kernel_arguments.dm_mod_create)?;
+        writeln!(out, "            {}", verity.kernel_arguments.roothash)?;
+    }
     match &report.verified {
         Some(found) => writeln!(
             out,
-            "verified    {} inodes, {} names, {} xattrs and {} equal the image; {} found nothing",
+            "verified    {} inodes, {} names, {} xattrs and {} equal the image; {}",
             found.inodes,
             found.names,
             found.xattrs,
             bytes(found.bytes),
-            found.fsck
+            found.fsck.map_or("e2fsck was not run".into(), |fsck| format!("{fsck} found nothing"))
         )?,
         None => writeln!(out, "verified    nothing: --verify=none")?,
     }
+    if report.reused {
+        writeln!(
+            out,
+            "reused      from the cache: verified when it was built, its SHA-256 checked while it was copied"
+        )?;
+    }
     write!(out, "{}", notes(&report.notes))?;
-    let stages: Vec<String> =
-        report.seconds.iter().map(|s| format!("{} {:.2}", s.stage.text(), s.seconds.as_secs_f64())).collect();
-    let total: f64 = report.seconds.iter().map(|s| s.seconds.as_secs_f64()).sum();
-    writeln!(out, "seconds     {total:.2}: {}", stages.join(", "))
+    if amount == Summary::Stages {
+        for stage in &report.seconds {
+            writeln!(out, "stage       {}: {:.2} s", stage.stage.text(), stage.seconds.as_secs_f64())?;
+        }
+    }
+    let total: f64 = report.seconds.iter().map(|stage| stage.seconds.as_secs_f64()).sum();
+    writeln!(out, "done        in {total:.2} s")
 }
 
-/// Returns notes kind by kind, at most twenty of each.
-pub fn notes(notes: &[NoteReport]) -> String {
-    let mut kinds: BTreeMap<NoteKind, Vec<&NoteReport>> = BTreeMap::new();
-    for note in notes {
-        kinds.entry(note.kind).or_default().push(note);
-    }
+/// Returns the notes by kind, at most twenty of each.
+pub fn notes(notes: &Notes) -> String {
     let mut text = String::new();
-    for (kind, notes) in kinds {
-        let shown = notes.iter().take(NOTES_SHOWN).map(|note| format!("              {}\n", note.text));
-        text.push_str(&format!("note        {}: {}\n", notes.len(), kind.text()));
-        text.extend(shown);
-        if notes.len() > NOTES_SHOWN {
-            text.push_str(&format!("              … and {} more, all with --json\n", notes.len() - NOTES_SHOWN));
+    for (kind, Kind { count, first, .. }) in notes.kinds() {
+        text.push_str(&format!("note        {count}: {}\n", kind.text()));
+        text.extend(first.iter().map(|note| format!("              {note}\n")));
+        let more = count - first.len() as u64;
+        if more > 0 {
+            text.push_str(&format!("              … and {more} more, all with --json\n"));
         }
     }
     text
 }
 
-/// Returns a number of bytes as a person reads it.
+/// The most bytes of an instruction in a line.
+const INSTRUCTION: usize = 100;
+
+/// Returns an instruction of a history in one line: white space in a row counts as one space, and the end may be cut off.
+pub fn instruction(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(INSTRUCTION).collect();
+    let line = words.join(" ");
+    match line.floor_char_boundary(INSTRUCTION) {
+        end if end < line.len() => format!("{}…", Escaped(&line.as_bytes()[..end])),
+        _ => Escaped(line.as_bytes()).to_string(),
+    }
+}
+
+/// Returns a number of bytes in readable units.
 pub fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
 }

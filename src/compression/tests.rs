@@ -22,7 +22,7 @@ fn skippable(content: &[u8]) -> Vec<u8> {
     [&[0x5a, 0x2a, 0x4d, 0x18], &length[..], content].concat()
 }
 
-/// Reads one byte a call, the hardest way to be read.
+/// Returns one byte for each call of `read`.
 struct Trickle<'a>(&'a [u8]);
 
 impl Read for Trickle<'_> {
@@ -52,6 +52,7 @@ fn the_first_bytes_tell_the_compression() {
         (b"", Compression::None),
         (b"\x1f", Compression::None),
         (b"BZh etc/passwd", Compression::None),
+        (b"]\0\0\0\0\0\0\0\0\0", Compression::None),
         (b"etc/passwd", Compression::None),
         (b"\x1f\x8b", Compression::Gzip),
         (b"\x28\xb5\x2f\xfd", Compression::Zstd),
@@ -59,16 +60,43 @@ fn the_first_bytes_tell_the_compression() {
         (b"\x5f\x2a\x4d\x18", Compression::Zstd),
         (b"\x60\x2a\x4d\x18", Compression::None),
     ];
-    for (head, want) in table {
-        assert_eq!(Compression::of(head), Ok(*want), "{head:?}");
+    for (head, expected) in table {
+        assert_eq!(Compression::of(head), Ok(*expected), "{head:?}");
     }
-    for (head, name) in [(&b"BZh91AY&SYxx"[..], "bzip2"), (b"\xfd7zXZ\0\0\0\0\0", "xz")] {
+    for (head, name) in [
+        (&b"BZh91AY&SYxx"[..], "bzip2"),
+        (b"\xfd7zXZ\0\0\0\0\0", "xz"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+        (b"LZIP\x01", "lzip"),
+        (b"PK\x03\x04", "zip"),
+        (b"\x1f\x9d\x90", "compress"),
+    ] {
         assert_eq!(Compression::of(head), Err(ImageProblem::UnknownCompression(name)));
     }
 }
 
 #[test]
-fn every_member_and_every_frame_is_content() {
+fn a_media_type_without_a_compression_agrees_with_all() {
+    const OCI: &str = "application/vnd.oci.image.layer.v1.tar";
+    for (compression, media_type, consistent) in [
+        (Compression::None, OCI.to_owned(), true),
+        (Compression::Gzip, format!("{OCI}+gzip"), true),
+        (Compression::Gzip, format!("{OCI}+GZIP; charset=utf-8"), true),
+        (Compression::Gzip, "application/vnd.docker.image.rootfs.diff.tar.gzip".into(), true),
+        (Compression::Zstd, format!("{OCI}+zstd"), true),
+        (Compression::Gzip, "application/octet-stream".into(), true),
+        (Compression::Zstd, "application/x-tar".into(), true),
+        (Compression::None, "application/gzip".into(), false),
+        (Compression::Gzip, OCI.into(), false),
+        (Compression::Zstd, format!("{OCI}+gzip"), false),
+        (Compression::None, format!("{OCI}+zstd"), false),
+    ] {
+        assert_eq!(compression.is_consistent_with(&media_type), consistent, "{compression} {media_type}");
+    }
+}
+
+#[test]
+fn all_members_and_frames_are_decoded() {
     let twice = [TEXT, TEXT].concat();
     let table = [
         (TEXT.to_vec(), TEXT),
@@ -81,13 +109,13 @@ fn every_member_and_every_frame_is_content() {
         ([skippable(b"xx"), zstd(TEXT), skippable(b"")].concat(), TEXT),
         (zstd(b""), b""),
     ];
-    for (bytes, want) in table {
-        assert_eq!(decode(&bytes).unwrap(), want);
+    for (bytes, expected) in table {
+        assert_eq!(decode(&bytes).unwrap(), expected);
     }
 }
 
 #[test]
-fn damage_is_found_to_the_last_byte() {
+fn damage_is_detected_in_every_byte() {
     let cut = |bytes: Vec<u8>, by: usize| bytes[..bytes.len() - by].to_vec();
     let flip = |mut bytes: Vec<u8>, from_end: usize| {
         let at = bytes.len() - from_end;
@@ -137,7 +165,7 @@ fn a_window_over_the_limit_breaks_a_limit() {
 }
 
 #[test]
-fn an_error_of_the_reader_below_is_not_the_images() {
+fn a_read_error_is_not_an_image_error() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {

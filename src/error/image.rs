@@ -1,4 +1,4 @@
-//! What can be wrong with an image, and where.
+//! Problems of an image, and their places in it.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::path::{PathFault, Quoted, Shortened};
 /// The part of an image that an error or a note is about; the subject of its sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    /// The image as it was named on the command line.
+    /// The image, by the reference on the command line.
     Source(String),
     /// A file inside a layout or an archive.
     File(String),
@@ -30,23 +30,25 @@ pub enum Place {
     Path(Box<[u8]>),
 }
 
-/// Which layer of how many.
+/// The position of a layer, and the number of layers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerPlace {
     /// The layer's number, from 1.
     pub number: usize,
-    /// How many layers the image has.
+    /// The number of layers in the image.
     pub count: usize,
-    /// The blob's digest; an old docker archive has none, there it is the diff ID.
+    /// The digest of the blob; an old docker archive has none, so it is the diff ID there.
     pub digest: Digest,
+    /// The source of an injection, escaped: it is applied as a layer above those of the image.
+    pub injection: Option<Box<str>>,
 }
 
-/// Which entry of a layer's tar stream.
+/// The position and name of an entry in a layer's tar stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryPlace {
-    /// The entry's number in the stream, from 1.
+    /// The number of the entry in the stream, from 1.
     pub number: u64,
-    /// Its name as the stream spells it; empty when the header could not be read.
+    /// The name as the stream spells it; empty if the header could not be read.
     pub name: Box<[u8]>,
 }
 
@@ -68,7 +70,10 @@ impl fmt::Display for Place {
 
 impl fmt::Display for LayerPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "layer {} of {} ({})", self.number, self.count, self.digest.short())
+        match &self.injection {
+            Some(source) => write!(f, "injection {source}"),
+            None => write!(f, "layer {} of {} ({})", self.number, self.count, self.digest.short()),
+        }
     }
 }
 
@@ -82,26 +87,44 @@ impl fmt::Display for EntryPlace {
     }
 }
 
-/// What is wrong with a part of an image: the predicate of the sentence that [`Place`] begins.
+/// A problem of a part of an image: the predicate of a sentence whose subject is a [`Place`].
 ///
-/// Strings in here are ours or escaped already; bytes of the image are escaped when shown.
+/// Strings are ours or escaped already; bytes of the image are escaped for display.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum ImageProblem {
+    #[error("is no filesystem that planish pushed: {0}")]
+    NotFilesystem(String),
     // Source
     #[error("is neither an OCI layout nor a docker archive: it holds no index.json and no manifest.json")]
     NotAnImage,
+    #[error("is empty")]
+    EmptyInput,
+    #[error("is closed, or /dev/null")]
+    NoInput,
     #[error("is no OCI layout: it holds no index.json")]
     NoIndex,
     #[error("is no docker archive: it holds no manifest.json")]
     NoDockerManifest,
+    #[error("is an archive of docker before 1.10: it holds a file repositories and no manifest.json")]
+    OldDockerArchive,
+    #[error("is {is}")]
+    OtherTransport { is: &'static str, meant: String },
+    #[error("is a directory as skopeo's transport dir writes it, not an OCI layout")]
+    SkopeoDirectory,
+    #[error("is an archive of docker that was unpacked, not an OCI layout")]
+    UnpackedArchive,
+    #[error("is a file, and an OCI layout is a directory")]
+    NotADirectory,
     #[error("does not exist in it")]
     Missing,
-    #[error("has no image named {wanted}; it has: {there}")]
-    NoSuchTag { wanted: String, there: String },
-    #[error("holds several images, name one: {0}")]
-    SeveralImages(String),
+    #[error("has no image named {requested}; it has{}", named(there))]
+    NoSuchTag { requested: String, there: String },
+    #[error("has no {}: {}", .0.requested, .0.reason)]
+    NoSuchPath(Box<MissingPath>),
+    #[error("holds several images{of}, name one: {there}")]
+    SeveralImages { of: String, there: String },
     #[error("holds no image")]
     Empty,
     #[error("is not valid JSON of its kind: {0}")]
@@ -110,12 +133,18 @@ pub enum ImageProblem {
     Ambiguous,
     #[error("says it is {own}, its descriptor says {promised}")]
     MediaTypeMismatch { own: String, promised: String },
-    #[error("has media type {0}, which is not a container image's")]
+    #[error("has media type {0}, which is not a container image's{whose}", whose = whose(.0))]
     MediaType(String),
-    #[error("has no manifest for platform {wanted}; it has: {there}")]
-    NoSuchPlatform { wanted: String, there: String },
-    #[error("is for platform {own}, asked was {wanted}")]
-    OtherPlatform { own: String, wanted: String },
+    #[error("has no manifest for platform {requested}; it has: {there}")]
+    NoSuchPlatform { requested: String, there: String },
+    #[error("is for platform {own}, not {requested}")]
+    OtherPlatform { own: String, requested: String },
+    #[error("is for platform {own}, and the index that leads to it says {described}")]
+    PlatformContradiction { own: String, described: String },
+    #[error("has the {what} {name}, {which} the image's /etc/{file} does not list", which = if *what == "user" { "whom" } else { "which" }, file = if *what == "user" { "passwd" } else { "group" })]
+    NoSuchUser { what: &'static str, name: String },
+    #[error("is for Windows ({0}), whose layers hold no root filesystem of Linux")]
+    Windows(String),
     #[error("has an invalid digest {0}")]
     DigestSyntax(String),
     #[error("has {actual} bytes, its descriptor promises {promised}")]
@@ -134,6 +163,8 @@ pub enum ImageProblem {
     NotAFile,
     #[error("is a foreign layer that is not there, and planish follows no url")]
     ForeignLayer,
+    #[error("is not a container image's config: it has no rootfs")]
+    NoRootfs,
     #[error("has a root filesystem of type {0}, which is not layers")]
     RootfsType(String),
     // Compression
@@ -178,6 +209,12 @@ pub enum ImageProblem {
     LinkTargetMissing(String),
     #[error("is a hard link to {0}, which is a directory")]
     LinkTargetDirectory(String),
+    #[error("is a directory in the image, and a file does not replace one")]
+    PutOverDirectory,
+    #[error("is no directory in the image, and a directory does not replace a file")]
+    PutOverFile,
+    #[error("has the parent {0}, which is no directory in the image")]
+    PutBelowFile(String),
     #[error("is a hard link to itself")]
     LinkToItself,
     #[error("has {0} names, ext4 allows 65000")]
@@ -192,11 +229,15 @@ pub enum ImageProblem {
     XattrNameUnsupported(String),
     #[error("has the xattr {name}, which is no POSIX ACL: {detail}")]
     Acl { name: &'static str, detail: String },
+    #[error("has the record {key}, which is no POSIX ACL: {detail}")]
+    AclText { key: &'static str, detail: String },
     #[error("is one inode more than planish can count")]
     TooManyInodes,
-    #[error("is not a directory, and names next to it leave none free to stand in for it")]
+    #[error("leads through more symlinks than planish follows")]
+    TooManySymlinkSteps,
+    #[error("is not a directory, and the names next to it leave none free for staging it")]
     LostAndFound,
-    // What one engine cannot write
+    // Limits of one engine
     #[error("is a directory of the image, and only the e2fsprogs engine can write its own")]
     OwnLostAndFound,
     #[error("is not a directory, and only the e2fsprogs engine can write it so")]
@@ -209,6 +250,53 @@ pub enum ImageProblem {
     IndexFull(u64),
     #[error("has names of {0} bytes in all, the direct engine can write 4294967295")]
     NameBytes(u64),
+}
+
+/// A path that an image does not have. The texts are escaped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingPath {
+    /// The path as given.
+    pub requested: String,
+    /// The reason, as a sentence.
+    pub reason: String,
+    /// The path up to where it ends.
+    pub end: String,
+    /// The most similar path, if there is one.
+    pub similar: Option<String>,
+}
+
+/// Returns the end of the sentence about the images that are there.
+fn named(there: &str) -> String {
+    if there.is_empty() { " no images".into() } else { format!(": {there}") }
+}
+
+/// Words in media types, each with the owner of the type as the end of a sentence; the first match is used.
+const OWNERS: [(&str, &str); 17] = [
+    ("+encrypted", "an encrypted layer's"),
+    ("docker.distribution.manifest.v1+", "a manifest's of schema 1, which docker gave up"),
+    ("docker.plugin", "a docker plugin's"),
+    ("helm", "a Helm chart's"),
+    ("wasm", "a WebAssembly module's"),
+    ("cosign", "a signature's"),
+    ("sigstore", "a signature's"),
+    ("notary", "a signature's"),
+    ("in-toto", "an attestation's"),
+    ("dsse", "an attestation's"),
+    ("spdx", "a bill of materials'"),
+    ("cyclonedx", "a bill of materials'"),
+    ("buildkit.cacheconfig", "a build cache's"),
+    ("nydus", "a layer's of Nydus"),
+    ("erofs", "a layer's of EROFS"),
+    ("oci.artifact.manifest", "an artifact's"),
+    ("oci.empty", "an artifact's"),
+];
+
+/// Returns the end of the sentence about a media type that is not an image's.
+fn whose(media_type: &str) -> String {
+    let name = media_type.to_ascii_lowercase();
+    let owner = OWNERS.iter().find(|(word, _)| name.contains(word));
+    owner.map_or_else(String::new, |(_, owner)| format!(": it is {owner}"))
 }
 
 fn path_fault(fault: &PathFault) -> String {

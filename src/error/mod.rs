@@ -1,122 +1,137 @@
-//! Errors, grouped by whose fault they are; the group decides the exit code.
+//! Errors, grouped by whose fault they are; the group determines the exit code.
 //!
-//! A message names its subject first (a layer, an entry, a blob, a path), then the fact. Advice is not part of it: the
-//! command line adds a `hint:`.
+//! The subject of a message (a layer, an entry, a blob, a path) comes first, then the fact. The command line adds
+//! advice as a `hint:`.
 
 mod image;
+mod injection;
 mod machine;
 mod registry;
+mod source;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use image::{EntryPlace, ImageProblem, LayerPlace, Place};
-pub use machine::{OutputProblem, ToolProblem};
-pub use registry::{Asked, CacheProblem, CertificateProblem, CredentialProblem, RegistryProblem};
+pub use image::{EntryPlace, ImageProblem, LayerPlace, MissingPath, Place};
+pub use injection::InjectionProblem;
+pub use machine::{NotExt4, OutputFile, OutputProblem, Signal, ToolProblem};
+pub use registry::{CacheProblem, CertificateProblem, CredentialProblem, RegistryProblem, Resource};
+pub(crate) use source::ReferenceProblem;
+pub use source::{BareKind, NameError, ReferenceFault};
 
-use crate::cancel::Signal;
 use crate::limits::Limit;
 
-/// What every fallible call of this library returns.
+/// The result of a fallible call of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failure of the library. See [`ErrorKind`] for what can go wrong.
+/// A failure of the library. See [`ErrorKind`] for the kinds.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct Error(Box<ErrorKind>);
 
-/// Everything that can go wrong.
+/// The kind of an error.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The image is malformed, or holds what planish or ext4 does not: the same bytes fail again.
+    /// A text is not an image reference.
+    #[error(transparent)]
+    Source(NameError),
+    /// The image is malformed, or contains something that planish or ext4 does not support: the same bytes fail again.
     #[error("{place} {problem}")]
     Image {
-        /// The part of the image at fault.
+        /// The part of the image.
         place: Place,
-        /// What is wrong with it.
+        /// The problem.
         problem: ImageProblem,
     },
     /// The image is larger than a limit allows.
     #[error("{place} has {found} {limit}, --{} allows {allowed}", limit.flag())]
     Limit {
-        /// The part of the image at fault.
+        /// The part of the image.
         place: Place,
         /// The limit.
         limit: Limit,
-        /// The bound in force.
+        /// The value of the limit.
         allowed: u64,
-        /// What was found, as far as it was read.
-        found: Found,
+        /// The amount that was found before reading stopped.
+        found: Amount,
     },
-    /// The tree does not fit the size that was asked for.
+    /// The tree does not fit the requested size.
     #[error("the tree needs {needed} bytes, --size allows {allowed}")]
     Size {
         /// The bytes that the plan needs.
         needed: u64,
-        /// The bytes that were asked for.
+        /// The bytes that were requested.
         allowed: u64,
     },
     /// The filesystem would have more blocks than 32 bits can number.
     #[error("the filesystem would have {bytes} bytes, planish makes at most {max}")]
     Capacity {
-        /// The bytes that it would have at least.
+        /// The least number of bytes of the filesystem.
         bytes: u64,
-        /// The bytes that it can have.
+        /// The largest possible number of bytes.
         max: u64,
     },
-    /// A registry, or the way to it: trying again may help.
-    #[error("{host}: {asked} {problem}")]
+    /// The filesystem would have more inodes than 32 bits can number.
+    #[error("the filesystem would have {inodes} inodes, ext4 numbers at most {max}")]
+    InodeCapacity {
+        /// The least number of inodes of the filesystem.
+        inodes: u64,
+        /// The largest possible number of inodes.
+        max: u64,
+    },
+    /// A registry or the connection to it failed: another attempt may succeed.
+    #[error("{host}: {resource} {problem}")]
     Registry {
         /// The registry, as `HOST[:PORT]`.
         host: String,
-        /// What it was asked for.
-        asked: Asked,
-        /// What it did.
+        /// The requested resource.
+        resource: Resource,
+        /// The problem.
         problem: RegistryProblem,
     },
-    /// The credentials for a registry.
+    /// The credentials for a registry are wrong or missing.
     #[error("{host}: {problem}")]
     Credentials {
         /// The registry, as `HOST[:PORT]`.
         host: String,
-        /// What is wrong.
+        /// The problem.
         problem: CredentialProblem,
     },
-    /// A file of certificates or keys for TLS.
+    /// A file of certificates or keys for TLS cannot be used.
     #[error("{} {problem}", ShownPath(path))]
     Certificate {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it. Nothing of its content is in here.
+        /// The problem, without any content of the file.
         problem: CertificateProblem,
-        /// The system's answer, where it has one.
+        /// The system's error, if there is one.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// The cache.
+    /// The cache cannot be used.
     #[error("cache: {what} {problem}")]
     Cache {
         /// The file, or the reference, escaped.
         what: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: CacheProblem,
-        /// The system's answer, where it has one.
+        /// The system's error, if there is one.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// An option was chosen that the direct engine does not know.
-    #[error("{0} is a choice that the direct engine cannot make")]
+    /// An option is not supported by the direct engine.
+    #[error("{0} is not supported by the direct engine")]
     BeyondDirect(String),
-    /// What one engine cannot write, the other cannot either.
+    /// Neither engine can write the tree.
     #[error("neither engine can write this image: e2fsprogs: {e2fsprogs}; direct: {direct}")]
     NoEngine {
-        /// Why the engine e2fsprogs cannot.
+        /// The error of the e2fsprogs engine.
         e2fsprogs: Box<Error>,
-        /// Why the direct engine cannot.
+        /// The error of the direct engine.
         direct: Box<Error>,
     },
-    /// The direct engine refused what was planned for it.
+    /// The direct engine refused a tree that was planned for it.
     #[error("the direct engine refused its plan: {0}; this is a bug of planish, please report it")]
     Engine(String),
     /// A tool of e2fsprogs is missing, refuses or fails.
@@ -124,90 +139,128 @@ pub enum ErrorKind {
     Tool {
         /// The program's name.
         tool: &'static str,
-        /// What it did.
+        /// The problem.
         problem: ToolProblem,
-        /// The system's answer, where it has one.
+        /// The system's error, if there is one.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// The place for the result cannot be used.
-    #[error("output {}: {problem}", ShownPath(path))]
+    /// The output path cannot be used.
+    #[error("{file} {}: {problem}", ShownPath(path))]
     Output {
-        /// The path that was asked for.
+        /// The result that was to be there.
+        file: OutputFile,
+        /// The path.
         path: PathBuf,
-        /// Why it cannot be used.
+        /// The problem.
         problem: OutputProblem,
-        /// The system's answer, where it has one.
+        /// The system's error, if there is one.
         #[source]
         source: Option<std::io::Error>,
     },
-    /// The operating system refused.
+    /// Something cannot be injected into the tree of an image.
+    #[error("injection {injected} {problem}")]
+    Injection {
+        /// Its source or destination, escaped.
+        injected: String,
+        /// The problem.
+        problem: InjectionProblem,
+    },
+    /// A system call failed.
     #[error("{action} {}", ShownPath(path))]
     Io {
-        /// What was tried, as a verb: `write`.
+        /// The action, as a verb: `write`.
         action: &'static str,
-        /// The path it was tried on.
+        /// The path.
         path: PathBuf,
-        /// The system's answer.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// A private directory ran out of space.
+    /// A private directory, or that of a result, ran out of space.
     #[error("no space left in {} after {written} bytes, this image needs more", ShownPath(path))]
     NoSpace {
+        /// The result, if the directory is that of one.
+        file: Option<OutputFile>,
         /// The directory whose filesystem is full.
         path: PathBuf,
-        /// What had been written to it.
+        /// The bytes written to it before.
         written: u64,
     },
-    /// The finished filesystem is not what the image says.
+    /// The system refuses to allocate memory.
+    #[error("out of memory")]
+    NoMemory,
+    /// The finished filesystem differs from the image.
     #[error("the filesystem differs from the tree in {count} places: {first}")]
     Proof {
-        /// How many differences there are.
+        /// The number of differences.
         count: usize,
-        /// The first of them, escaped.
+        /// The first difference, escaped.
         first: String,
     },
     /// A file is not an ext4 filesystem that can be read.
-    #[error("{} is no ext4 filesystem that can be read: the filesystem {fault}", ShownPath(path))]
+    #[error("{} is no ext4 filesystem that can be read: {found}", ShownPath(path))]
     NotAFilesystem {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
-        fault: String,
+        /// The actual kind of the file.
+        found: NotExt4,
+    },
+    /// A finished filesystem is pushed to something that is no repository, or pulled from there.
+    #[error("a finished filesystem is pushed to a registry and pulled from there, and this is no reference of one")]
+    NotInRegistry,
+    /// A report is not that of the filesystem.
+    #[error("report {} is not that of the filesystem", ShownPath(path))]
+    OtherReport {
+        /// The report.
+        path: PathBuf,
+    },
+    /// A file has no tree of dm-verity that planish can check.
+    #[error("{} has no dm-verity tree that can be checked: {found}", ShownPath(path))]
+    NotVerity {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        found: String,
     },
     /// e2fsck finds something to repair in the finished filesystem.
     #[error("e2fsck finds errors in the filesystem: {found}")]
     Unsound {
-        /// What it says, escaped.
+        /// The output of e2fsck, escaped.
         found: String,
     },
-    /// `--strict` was asked for and the image cannot be carried without a loss.
+    /// `--strict` was given, and the image cannot be converted without a loss.
     #[error("{count} {}, and --strict allows none: {first}", if *count == 1 { "loss" } else { "losses" })]
     Strict {
-        /// How many losses there are.
+        /// The number of losses.
         count: u64,
-        /// The first of them, escaped.
+        /// The first loss, escaped.
         first: String,
     },
-    /// A signal asked for an end.
+    /// A signal cancelled the run.
     #[error("stopped by {0}")]
     Cancelled(Signal),
+    /// The run exceeded its time limit.
+    #[error("the run is not done after {seconds} {}, which --deadline allows", if *seconds == 1 { "second" } else { "seconds" })]
+    Deadline {
+        /// The limit in seconds.
+        seconds: u64,
+    },
     /// An invariant of planish does not hold.
     #[error("{0}; this is a bug of planish, please report it")]
     Bug(&'static str),
 }
 
-/// The amount that broke a limit.
+/// An amount that exceeded a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// Exactly so many.
+pub enum Amount {
+    /// The exact amount.
     Exactly(u64),
-    /// Reading stopped when the limit was passed.
+    /// More than this: reading stopped when the limit was exceeded.
     MoreThan(u64),
 }
 
-impl fmt::Display for Found {
+impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Exactly(n) => write!(f, "{n}"),
@@ -216,8 +269,9 @@ impl fmt::Display for Found {
     }
 }
 
-/// Whose fault an error is; each has its documented exit code.
+/// The group of an error: whose fault it is. Each has its documented exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The command line: 2.
     Usage,
@@ -231,12 +285,24 @@ pub enum Fault {
     Machine,
     /// A named limit: 7.
     Limit,
-    /// The proof found a difference: 8.
+    /// The verification found a difference: 8.
     Proof,
     /// planish itself: 70.
     Bug,
     /// A signal: 128 and its number.
     Signal(Signal),
+}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Self {
+        ErrorKind::Source(error).into()
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl Fault {
@@ -258,7 +324,7 @@ impl Fault {
 }
 
 impl Error {
-    /// Returns what went wrong.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> &ErrorKind {
         &self.0
@@ -269,13 +335,21 @@ impl Error {
     pub fn fault(&self) -> Fault {
         match self.kind() {
             ErrorKind::Image { .. } | ErrorKind::Strict { .. } => Fault::Image,
-            ErrorKind::Limit { .. } | ErrorKind::Size { .. } | ErrorKind::Capacity { .. } => Fault::Limit,
-            // A raised limit may help, whatever else is said.
+            ErrorKind::Limit { .. }
+            | ErrorKind::Size { .. }
+            | ErrorKind::Capacity { .. }
+            | ErrorKind::InodeCapacity { .. }
+            | ErrorKind::Deadline { .. } => Fault::Limit,
+            // Raising a limit may help, whatever the other error is.
             ErrorKind::NoEngine { e2fsprogs, direct } => match (e2fsprogs.fault(), direct.fault()) {
                 (Fault::Limit, _) | (_, Fault::Limit) => Fault::Limit,
                 (fault, _) => fault,
             },
-            ErrorKind::BeyondDirect(_) => Fault::Usage,
+            ErrorKind::BeyondDirect(_)
+            | ErrorKind::NotInRegistry
+            | ErrorKind::OtherReport { .. }
+            | ErrorKind::Source(_) => Fault::Usage,
+            ErrorKind::Injection { problem, .. } => problem.fault(),
             ErrorKind::Output { problem, .. } => problem.fault(),
             ErrorKind::Registry { problem, .. } => problem.fault(),
             ErrorKind::Credentials { .. } => Fault::Credentials,
@@ -283,8 +357,11 @@ impl Error {
             ErrorKind::Tool { .. }
             | ErrorKind::Io { .. }
             | ErrorKind::NoSpace { .. }
+            | ErrorKind::NoMemory
+            | ErrorKind::NotAFilesystem { .. }
+            | ErrorKind::NotVerity { .. }
             | ErrorKind::Certificate { .. } => Fault::Machine,
-            ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } | ErrorKind::NotAFilesystem { .. } => Fault::Proof,
+            ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
             ErrorKind::Bug(_) | ErrorKind::Engine(_) => Fault::Bug,
         }
@@ -292,24 +369,24 @@ impl Error {
 
     /// Returns an error about a part of an image.
     #[must_use]
-    pub fn image(place: Place, problem: ImageProblem) -> Self {
+    pub(crate) fn image(place: Place, problem: ImageProblem) -> Self {
         ErrorKind::Image { place, problem }.into()
     }
 
     /// Returns an error about a tool.
     #[must_use]
-    pub fn tool(tool: &'static str, problem: ToolProblem) -> Self {
+    pub(crate) fn tool(tool: &'static str, problem: ToolProblem) -> Self {
         ErrorKind::Tool { tool, problem, source: None }.into()
     }
 
     /// Returns an error about a file of the cache.
     #[must_use]
-    pub fn cache(path: &Path, problem: CacheProblem) -> Self {
+    pub(crate) fn cache(path: &Path, problem: CacheProblem) -> Self {
         ErrorKind::Cache { what: ShownPath(path).to_string(), problem, source: None }.into()
     }
 
     /// Returns a closure for `map_err` on calls of the operating system that concern the cache.
-    pub fn cache_io<E: Into<std::io::Error>>(path: &Path, problem: CacheProblem) -> impl FnOnce(E) -> Self {
+    pub(crate) fn cache_io<E: Into<std::io::Error>>(path: &Path, problem: CacheProblem) -> impl FnOnce(E) -> Self {
         move |source| {
             let what = ShownPath(path).to_string();
             ErrorKind::Cache { what, problem, source: Some(source.into()) }.into()
@@ -318,22 +395,38 @@ impl Error {
 
     /// Returns an error about a file of certificates or keys.
     #[must_use]
-    pub fn certificate(path: &Path, problem: CertificateProblem) -> Self {
+    pub(crate) fn certificate(path: &Path, problem: CertificateProblem) -> Self {
         ErrorKind::Certificate { path: path.to_owned(), problem, source: None }.into()
     }
 
-    /// Returns an error about the place for the result.
+    /// Returns an error about an output path.
     #[must_use]
-    pub fn output(path: &Path, problem: OutputProblem) -> Self {
-        ErrorKind::Output { path: path.to_owned(), problem, source: None }.into()
+    pub(crate) fn output(path: &Path, problem: OutputProblem) -> Self {
+        let file = OutputFile::Filesystem;
+        ErrorKind::Output { file, path: path.to_owned(), problem, source: None }.into()
     }
 
-    /// Returns the error of a failed write below `directory`, after `written` bytes: a full disk is told from the rest.
+    /// Returns the error as one about this result, where it is about the place for one.
+    pub(crate) fn of_output(mut self, role: OutputFile) -> Self {
+        match &mut *self.0 {
+            ErrorKind::Output { file, .. } => *file = role,
+            ErrorKind::NoSpace { file, .. } => *file = Some(role),
+            _ => {}
+        }
+        self
+    }
+
+    /// Returns the error as one about the report, where it is about the place for a result.
+    pub(crate) fn of_report(self) -> Self {
+        self.of_output(OutputFile::Report)
+    }
+
+    /// Returns the error of a failed write below `directory`, after `written` bytes; a full disk has its own kind.
     #[must_use]
-    pub fn write(directory: &Path, written: u64, source: std::io::Error) -> Self {
+    pub(crate) fn write(directory: &Path, written: u64, source: std::io::Error) -> Self {
         match source.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                ErrorKind::NoSpace { path: directory.to_owned(), written }.into()
+                ErrorKind::NoSpace { file: None, path: directory.to_owned(), written }.into()
             }
             _ => Self::io("write to", directory)(source),
         }

@@ -1,18 +1,18 @@
-//! What can go wrong between planish, a registry, the credentials for it, and the cache.
+//! Problems of a registry, the connection to it, its credentials, and the cache.
 
 use std::fmt;
 
 use super::Fault;
 use crate::digest::Digest;
 
-/// What was asked of a registry: the subject of the sentence that a [`RegistryProblem`] ends.
+/// The registry resource of a failed request: the subject of the sentence that a [`RegistryProblem`] ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
-    /// Whether it is there, and how it wants to be asked.
+pub enum Resource {
+    /// The `/v2/` endpoint: the existence of the registry and its authentication scheme.
     Host,
     /// A token.
     Token,
-    /// The manifest or index that a tag means.
+    /// The manifest or index of a tag.
     Tag(String),
     /// A manifest or an index by digest.
     Manifest(Digest),
@@ -20,7 +20,7 @@ pub enum Asked {
     Blob(Digest),
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host => f.write_str("the registry"),
@@ -32,27 +32,39 @@ impl fmt::Display for Asked {
     }
 }
 
-/// What a registry, or the way to it, did: the predicate.
+/// A failure of a registry or of the connection to it: the predicate of the sentence.
 ///
-/// Strings in here are escaped already, cut, and free of secrets.
+/// Strings are escaped already, shortened, and free of secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum RegistryProblem {
     #[error("cannot be reached: {0}")]
     Unreachable(String),
+    #[error("cannot be reached: {0}")]
+    Late(String),
+    #[error("cannot be reached: the environment's {0} is no URL of an HTTP proxy")]
+    ProxyUrl(&'static str),
+    #[error("cannot be reached by HTTPS: {why}")]
+    Handshake { why: String, late: bool },
     #[error("cannot be trusted: {0}")]
     Untrusted(String),
-    #[error("cannot be asked by HTTPS: this machine has no CA certificates")]
+    #[error("cannot be reached by HTTPS: it does not use TLS")]
+    NotTls,
+    #[error("is not answered in HTTP: {0}")]
+    NotHttp(String),
+    #[error("came with more than {0} bytes beside its content")]
+    Exhausted(u32),
+    #[error("cannot be reached by HTTPS: this machine has no CA certificates")]
     NoCertificates,
     #[error("was answered with status {status} ({url}){said}")]
     Status { status: u16, url: String, said: String },
     #[error("does not exist there{0}")]
     Missing(String),
-    #[error("was put off (rate limited): the registry wants to be asked again in {wait} s")]
+    #[error("was refused (rate limited): the registry allows the next request in {wait} s")]
     RateLimited { wait: u64 },
-    #[error("broke off after {got} of {wanted} bytes: {why}")]
-    BrokenOff { got: u64, wanted: u64, why: String },
+    #[error("broke off after {got} of {expected} bytes: {why}")]
+    BrokenOff { got: u64, expected: u64, why: String },
     #[error("broke off: {0}")]
     Interrupted(String),
     #[error("stalled: no byte for {seconds} s, after {got} bytes")]
@@ -67,11 +79,11 @@ pub enum RegistryProblem {
     Digest(Digest),
     #[error("was redirected more than {0} times")]
     Redirects(u64),
-    #[error("was redirected to {0}, where planish does not go")]
+    #[error("was redirected to {0}, which planish does not follow")]
     Redirected(String),
-    #[error("came in an encoding that was not asked for: {0}")]
+    #[error("came in an encoding that was not requested: {0}")]
     Encoding(String),
-    #[error("is not what a registry answers: {0}")]
+    #[error("is not a valid response of a registry: {0}")]
     Malformed(String),
 }
 
@@ -79,12 +91,13 @@ impl RegistryProblem {
     pub(super) fn fault(&self) -> Fault {
         match self {
             Self::NoCertificates => Fault::Machine,
+            Self::ProxyUrl(_) => Fault::Usage,
             _ => Fault::Registry,
         }
     }
 }
 
-/// What is wrong with a file of certificates or keys.
+/// A problem of a file of certificates or keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
@@ -109,26 +122,28 @@ pub enum CertificateProblem {
     Mismatch,
 }
 
-/// What is wrong with the credentials for a registry. No secret is in here.
+/// A problem of the credentials for a registry. No secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum CredentialProblem {
     #[error("the registry refuses the login ({source_name})")]
     Refused { source_name: String },
-    #[error("the registry wants a login, and there are no credentials for it")]
+    #[error("the registry requires credentials, and there are none for it")]
     Wanted,
     #[error("the registry denies access{said}")]
     Denied { said: String },
-    #[error("tokens are to be asked of {0}, and no password is sent there")]
+    #[error("tokens are issued by {0}, to which no password may be sent")]
     Realm(String),
     #[error("the credential helper {helper} {problem}")]
     Helper { helper: String, problem: String },
     #[error("{path} {problem}")]
     File { path: String, problem: String },
+    #[error("{refusal}, and {unasked}")]
+    Unasked { refusal: Box<CredentialProblem>, unasked: String },
 }
 
-/// What is wrong with the cache.
+/// A problem of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
@@ -137,6 +152,8 @@ pub enum CacheProblem {
     NotRegular,
     #[error("is not a directory")]
     NotDirectory,
+    #[error("is no cache of planish: it has no directories locks and partial")]
+    Foreign,
     #[error("cannot be written")]
     NotWritable,
     #[error("has no room left after {written} bytes of a file")]
@@ -147,6 +164,8 @@ pub enum CacheProblem {
     Owner,
     #[error("may be written by others, and that cannot be changed")]
     Mode,
+    #[error("belongs to another user (uid {uid}), who may have chosen {digest} for {reference}")]
+    OthersWord { uid: u32, reference: String, digest: Digest },
     #[error("holds {actual} of the blob's {promised} bytes")]
     Damaged { promised: u64, actual: u64 },
     #[error("holds bytes of digest {0}")]
@@ -166,7 +185,7 @@ fn holder(pid: &Option<u32>) -> String {
 impl CacheProblem {
     pub(super) fn fault(&self) -> Fault {
         match self {
-            // The bytes on this disk are wrong, and stay so until someone fetches them again.
+            // The bytes on this disk are wrong, and stay wrong until they are fetched again.
             Self::Damaged { .. } | Self::DamagedDigest(_) => Fault::Image,
             _ => Fault::Machine,
         }

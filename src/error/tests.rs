@@ -1,10 +1,11 @@
-//! Every error text, read as a person reads it.
+//! The text of every error.
 
 use super::*;
 use crate::digest::{Algorithm, Digest};
+use crate::path::PathFault;
 
 fn layer() -> LayerPlace {
-    LayerPlace { number: 2, count: 7, digest: Digest::of(Algorithm::Sha256, b"abc") }
+    LayerPlace { number: 2, count: 7, digest: Digest::of(Algorithm::Sha256, b"abc"), injection: None }
 }
 
 #[test]
@@ -20,7 +21,7 @@ fn a_message_names_its_subject_first() {
             "layer 2 of 7 (sha256:ba7816bf8f01…) ends 7 bytes short",
         ),
         (
-            ErrorKind::Limit { place: Place::Layers, limit: Limit::Entries, allowed: 5, found: Found::MoreThan(5) }
+            ErrorKind::Limit { place: Place::Layers, limit: Limit::Entries, allowed: 5, found: Amount::MoreThan(5) }
                 .into(),
             "the image has more than 5 entries in all layers, --max-entries allows 5",
         ),
@@ -45,18 +46,27 @@ fn a_message_names_its_subject_first() {
         (
             ErrorKind::Registry {
                 host: "quay.io".into(),
-                asked: Asked::Host,
+                resource: Resource::Host,
                 problem: RegistryProblem::Untrusted("its certificate has expired".into()),
             }
             .into(),
             "quay.io: the registry cannot be trusted: its certificate has expired",
         ),
-        (ErrorKind::BeyondDirect("64bit".into()).into(), "64bit is a choice that the direct engine cannot make"),
+        (ErrorKind::BeyondDirect("64bit".into()).into(), "64bit is not supported by the direct engine"),
         (ErrorKind::Capacity { bytes: 2, max: 1 }.into(), "the filesystem would have 2 bytes, planish makes at most 1"),
+        (
+            ErrorKind::Injection { injected: "x".into(), problem: InjectionProblem::Destination(PathFault::Nul) }
+                .into(),
+            "injection x has a destination that no image can hold: it contains a NUL byte",
+        ),
+        (
+            ErrorKind::Injection { injected: "x".into(), problem: InjectionProblem::Changed }.into(),
+            "injection x changed while it was read",
+        ),
         (Error::output(Path::new("/tmp/a\nb"), OutputProblem::Exists), r"output /tmp/a\x0ab: exists already"),
     ];
-    for (error, want) in table {
-        assert_eq!(error.to_string(), want);
+    for (error, expected) in table {
+        assert_eq!(error.to_string(), expected);
     }
 }
 
@@ -66,10 +76,12 @@ fn each_group_has_its_documented_exit_code() {
     let output = |problem| Error::output(Path::new("x"), problem);
     assert_eq!(code(output(OutputProblem::Exists)), 2);
     assert_eq!(code(ErrorKind::BeyondDirect("64bit".into()).into()), 2);
+    let injection = |problem| code(ErrorKind::Injection { injected: "x".into(), problem }.into());
+    assert_eq!((injection(InjectionProblem::Root), injection(InjectionProblem::Changed)), (2, 6));
     assert_eq!(code(Error::image(Place::Layers, ImageProblem::Empty)), 5);
     assert_eq!(code(output(OutputProblem::Parent)), 6);
     assert_eq!(code(Error::io("open", "/x")(std::io::Error::from(std::io::ErrorKind::NotFound))), 6);
-    let registry = |problem| code(ErrorKind::Registry { host: "x".into(), asked: Asked::Host, problem }.into());
+    let registry = |problem| code(ErrorKind::Registry { host: "x".into(), resource: Resource::Host, problem }.into());
     assert_eq!(registry(RegistryProblem::Redirects(10)), 3);
     assert_eq!(registry(RegistryProblem::NoCertificates), 6);
     assert_eq!(code(ErrorKind::Credentials { host: "x".into(), problem: CredentialProblem::Wanted }.into()), 4);
@@ -87,7 +99,7 @@ fn each_group_has_its_documented_exit_code() {
 #[test]
 fn an_error_of_the_cache_names_the_file() {
     let (blob, path) = (Digest::of(Algorithm::Sha256, b"abc"), Path::new("/c/\x1b"));
-    for (problem, want, code) in [
+    for (problem, expected, code) in [
         (CacheProblem::NotRegular, "is not a regular file".to_owned(), 6),
         (CacheProblem::NotDirectory, "is not a directory".into(), 6),
         (CacheProblem::NotWritable, "cannot be written".into(), 6),
@@ -103,7 +115,7 @@ fn an_error_of_the_cache_names_the_file() {
         (CacheProblem::Index("x".into()), "is no index of an OCI layout: x".into(), 6),
     ] {
         let error = Error::cache(path, problem);
-        assert_eq!(error.to_string(), format!(r"cache: /c/\x1b {want}"));
+        assert_eq!(error.to_string(), format!(r"cache: /c/\x1b {expected}"));
         assert_eq!(error.fault().exit_code(), code);
     }
 }

@@ -1,12 +1,11 @@
-//! POSIX ACLs: the form that ext4 stores, and the form of the kernel's xattrs, which images carry.
+//! POSIX ACLs in the form that ext4 stores, and in the form of the kernel's xattrs, which images carry.
 //!
-//! Both are a version and a list of entries. ext4's (version 1) leaves out the id where it means nothing; the
-//! xattr's (version 2) has it in every entry, -1 where it means nothing.
+//! Both are a version and a list of entries. The form of ext4 (version 1) omits unused ids; the form of xattrs (version
+//! 2) has an id in every entry, -1 if unused.
 
-/// Why bytes are no POSIX ACL.
+/// The reason why bytes are not a POSIX ACL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum AclError {
     #[error("it has an unknown version")]
     Version,
@@ -37,15 +36,15 @@ const OTHER: u16 = 0x20;
 struct Entry {
     tag: u16,
     permissions: u16,
-    /// Who, for the tags [`USER`] and [`GROUP`].
+    /// The uid or gid, for the tags [`USER`] and [`GROUP`].
     id: Option<u32>,
 }
 
-/// Returns the xattr's form of an ACL that ext4 stores.
+/// Converts the stored form of an ACL to the xattr's form.
 ///
 /// # Errors
 ///
-/// Bytes that the kernel would not take for an ACL.
+/// The kernel would not accept the bytes as an ACL.
 pub fn to_xattr(stored: &[u8]) -> Result<Box<[u8]>, AclError> {
     let mut xattr = XATTR_VERSION.to_le_bytes().to_vec();
     for entry in parse(stored, STORED_VERSION)? {
@@ -56,11 +55,11 @@ pub fn to_xattr(stored: &[u8]) -> Result<Box<[u8]>, AclError> {
     Ok(xattr.into())
 }
 
-/// Returns the form that ext4 stores of an xattr's ACL.
+/// Converts the xattr's form of an ACL to the stored form.
 ///
 /// # Errors
 ///
-/// Bytes that the kernel would not take for an ACL.
+/// The kernel would not accept the bytes as an ACL.
 pub fn to_stored(xattr: &[u8]) -> Result<Box<[u8]>, AclError> {
     let mut stored = STORED_VERSION.to_le_bytes().to_vec();
     for entry in parse(xattr, XATTR_VERSION)? {
@@ -101,8 +100,8 @@ fn take<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), AclError> {
     bytes.split_first_chunk().map(|(head, rest)| (*head, rest)).ok_or(AclError::Truncated)
 }
 
-/// Checks what the kernel's `posix_acl_valid` checks: one owner, users, one group, groups, a mask where there are
-/// users or groups, one other, in this order.
+/// Makes the checks of the kernel's `posix_acl_valid`: one owner, users, one group, groups, a mask if there are users
+/// or groups, one other, in this order.
 fn check(entries: &[Entry]) -> Result<(), AclError> {
     let (mut before, mut named) = (None, false);
     for entry in entries {
@@ -154,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_two_forms_turn_into_each_other() {
+    fn the_two_acl_forms_convert_to_each_other() {
         let minimal = [(1, 7, None), (4, 5, None), (0x20, 0, None)];
         let full = [
             (1, 6, None),
@@ -173,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_means_nothing_is_not_kept() {
+    fn an_unused_id_is_not_stored() {
         let entries = [(1, 7, Some(0)), (4, 5, Some(5)), (0x20, 0, Some(9))];
         let plain = [(1, 7, None), (4, 5, None), (0x20, 0, None)];
         assert_eq!(*to_stored(&xattr(&entries)).unwrap(), stored(&plain));
     }
 
     #[test]
-    fn what_the_kernel_refuses_is_refused() {
+    fn acls_that_the_kernel_refuses_are_refused() {
         let (owner, group, other) = ((1, 7, None), (4, 5, None), (0x20, 0, None));
         let (user, mask) = ((2, 7, Some(5)), (0x10, 7, None));
         let table: &[(&[Words], AclError)] = &[
@@ -198,14 +197,14 @@ mod tests {
             (&[owner, group, (0x40, 0, None)], AclError::Tag),
             (&[(0, 0, None)], AclError::Tag),
         ];
-        for (entries, want) in table {
-            assert_eq!(to_xattr(&stored(entries)), Err(*want), "{entries:?}");
-            assert_eq!(to_stored(&xattr(entries)), Err(*want), "{entries:?}");
+        for (entries, expected) in table {
+            assert_eq!(to_xattr(&stored(entries)), Err(*expected), "{entries:?}");
+            assert_eq!(to_stored(&xattr(entries)), Err(*expected), "{entries:?}");
         }
     }
 
     #[test]
-    fn no_form_is_taken_for_the_other_and_none_is_cut_short() {
+    fn mixed_and_truncated_acl_forms_are_refused() {
         let entries = [(1, 7, None), (2, 7, Some(5)), (4, 5, None), (0x10, 7, None), (0x20, 0, None)];
         assert_eq!(to_xattr(&xattr(&entries)), Err(AclError::Version));
         assert_eq!(to_stored(&stored(&entries)), Err(AclError::Version));

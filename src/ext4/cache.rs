@@ -1,11 +1,11 @@
-//! Keeps the parts of inode tables and descriptor tables that were read last.
+//! A cache of the parts of inode tables and descriptor tables that were read last.
 
 use std::io;
 use std::sync::{Mutex, PoisonError};
 
-use super::{ReadAt, at_most};
+use super::{BlockSource, at_most};
 
-/// Bytes of one window: 64 inodes of the usual size, and little to waste where inodes are read in no order.
+/// Bytes of one window: 64 inodes of the usual size; small enough for reads in random order.
 const WINDOW: usize = 16 << 10;
 
 /// A direct-mapped cache of aligned windows of an image.
@@ -24,8 +24,8 @@ impl Cache {
         Self { slots: Mutex::new((0..slots).map(|_| None).collect()) }
     }
 
-    /// Fills `buf` like [`ReadAt::read_exact_at`].
-    pub(super) fn read<R: ReadAt>(&self, reader: &R, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
+    /// Fills `buf` like [`BlockSource::read_exact_at`].
+    pub(super) fn read<R: BlockSource>(&self, reader: &R, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         while !buf.is_empty() {
             let number = offset / WINDOW as u64;
@@ -35,7 +35,7 @@ impl Cache {
             let index = at_most(number % slots.len() as u64, slots.len());
             match Window::load(&mut slots[index], reader, number) {
                 Some(window) => head.copy_from_slice(&window.bytes[start..start + length]),
-                // The image may end inside this window, and after the bytes that are asked for.
+                // The image may end inside this window, after the requested bytes.
                 None => reader.read_exact_at(head, offset)?,
             }
             offset = offset.saturating_add(length as u64);
@@ -46,7 +46,7 @@ impl Cache {
 }
 
 impl Window {
-    fn load<'a, R: ReadAt>(slot: &'a mut Option<Self>, reader: &R, number: u64) -> Option<&'a Self> {
+    fn load<'a, R: BlockSource>(slot: &'a mut Option<Self>, reader: &R, number: u64) -> Option<&'a Self> {
         if slot.as_ref().is_none_or(|window| window.number != number) {
             let mut bytes = vec![0; WINDOW].into_boxed_slice();
             reader.read_exact_at(&mut bytes, number * WINDOW as u64).ok()?;

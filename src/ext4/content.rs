@@ -1,57 +1,57 @@
-//! The content of an inode, holes included.
+//! The content of an inode, including holes.
 
 use std::io::{self, BufReader, Read};
 
-use super::{Filesystem, Inode, ReadAt, ReadError, Run, at_most};
+use super::{BlockSource, Filesystem, Inode, ReadError, Run, at_most};
 
-/// How much one read of an image asks for, where a file is that large.
+/// Bytes of one read of an image.
 const READ_SIZE: usize = 256 << 10;
 
 /// The content of one inode.
 pub struct Content<'a, R> {
     filesystem: &'a Filesystem<R>,
     size: u64,
-    /// What was written, in the order of the file.
+    /// The written parts, in the order of the file.
     data: Vec<Data>,
-    /// Content that stands in the inode; the places of `data` then lie in it, not in the image.
+    /// The content, if it is stored in the inode; the places of `data` are then offsets in it, not in the image.
     inline: Option<Box<[u8]>>,
 }
 
-/// Written bytes.
+/// A run of written bytes.
 #[derive(Clone, Copy)]
 struct Data {
-    /// The first byte within the file.
+    /// The offset of the first byte in the file.
     offset: u64,
     length: u64,
-    /// The first byte within the image.
+    /// The offset of the first byte in the image.
     place: u64,
 }
 
 /// A part of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chunk {
-    /// Bytes that the image holds, which may be zeros.
+    /// Bytes stored in the image, which may be zero.
     Data {
-        /// The first byte within the file.
+        /// The offset of the first byte in the file.
         offset: u64,
-        /// How many bytes, at least one.
+        /// The number of bytes, at least one.
         length: u64,
     },
-    /// Zeros that the image does not hold.
+    /// Zeros that the image does not store.
     Hole {
-        /// The first byte within the file.
+        /// The offset of the first byte in the file.
         offset: u64,
-        /// How many bytes, at least one.
+        /// The number of bytes, at least one.
         length: u64,
     },
 }
 
-impl<R: ReadAt> Filesystem<R> {
+impl<R: BlockSource> Filesystem<R> {
     /// Returns the content of an inode: a file's bytes, a symlink's target, a directory's records.
     ///
     /// # Errors
     ///
-    /// A damaged block map, as [`Filesystem::extents`] finds it; damaged inline data.
+    /// The block map is damaged, as [`Filesystem::extents`] reports it; the inline data is damaged.
     pub fn content<'a>(&'a self, inode: &Inode) -> Result<Content<'a, R>, ReadError> {
         let size = if inode.kind.has_content() { inode.size } else { 0 };
         let inline = if size > 0 && inode.has_inline_data() {
@@ -72,7 +72,7 @@ impl<R: ReadAt> Filesystem<R> {
 }
 
 impl Run {
-    /// Returns the written bytes before the end of the file.
+    /// Returns the run's bytes before the end of the file.
     fn data(&self, block_size: u64, size: u64) -> Option<Data> {
         let place = self.physical? * block_size;
         let offset = self.logical.checked_mul(block_size).filter(|&offset| offset < size)?;
@@ -87,28 +87,28 @@ impl Data {
     }
 }
 
-impl<R: ReadAt> Content<'_, R> {
-    /// Returns how many bytes there are, holes included.
+impl<R: BlockSource> Content<'_, R> {
+    /// Returns the size in bytes, including holes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Returns the parts of the content in order, without gaps; no hole follows another.
+    /// Returns the parts of the content in order, without gaps; no two holes are adjacent.
     #[must_use]
     pub fn chunks(&self) -> Chunks<'_> {
         Chunks { data: &self.data, position: 0, size: self.size }
     }
 
-    /// Fills `buf` with the bytes that start at `offset`, holes as zeros, and returns how many there were: fewer than
-    /// `buf` holds only at the end of the content.
+    /// Fills `buf` with the bytes from `offset` on, holes as zeros, and returns their number, which is less than the
+    /// size of `buf` only at the end of the content.
     ///
     /// # Errors
     ///
-    /// An image that ends before the block.
+    /// The image ends before the block.
     pub fn read_at(&self, buf: &mut [u8], mut offset: u64) -> Result<usize, ReadError> {
-        let wanted = at_most(self.size.saturating_sub(offset), buf.len());
-        let mut rest = &mut buf[..wanted];
+        let total = at_most(self.size.saturating_sub(offset), buf.len());
+        let mut rest = &mut buf[..total];
         let mut data = self.data[self.data.partition_point(|data| data.end() <= offset)..].iter();
         let mut next = data.next();
         while !rest.is_empty() {
@@ -128,7 +128,7 @@ impl<R: ReadAt> Content<'_, R> {
             offset += length as u64;
             rest = tail;
         }
-        Ok(wanted)
+        Ok(total)
     }
 
     fn read_stored(&self, buf: &mut [u8], place: u64) -> Result<(), ReadError> {
@@ -140,7 +140,7 @@ impl<R: ReadAt> Content<'_, R> {
         .map_err(|source| ReadError::Io { offset: place, length, source })
     }
 
-    /// Returns a reader of the whole content, holes as zeros, that asks the image for 256 KiB at a time.
+    /// Returns a reader of the whole content, holes as zeros, that reads 256 KiB of the image at a time.
     #[must_use]
     pub fn reader(&self) -> impl Read {
         let capacity = at_most(self.size, READ_SIZE).max(1);
@@ -153,7 +153,7 @@ struct Cursor<'a, R> {
     position: u64,
 }
 
-impl<R: ReadAt> Read for Cursor<'_, R> {
+impl<R: BlockSource> Read for Cursor<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let length = self.content.read_at(buf, self.position).map_err(io::Error::other)?;
         self.position += length as u64;
@@ -161,7 +161,7 @@ impl<R: ReadAt> Read for Cursor<'_, R> {
     }
 }
 
-/// The parts of a content; see [`Content::chunks`].
+/// The parts of a content. See [`Content::chunks`].
 pub struct Chunks<'a> {
     data: &'a [Data],
     position: u64,

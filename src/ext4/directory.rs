@@ -2,28 +2,28 @@
 
 use super::error::InodeProblem;
 use super::field::Fields;
-use super::{FileKind, Filesystem, Inode, InodeNumber, ReadAt, ReadError};
+use super::{BlockSource, FileKind, Filesystem, Inode, InodeNumber, ReadError};
 use crate::path::NAME_MAX;
 
 /// One name of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirEntry {
-    /// The name: 1 to 255 bytes, neither `/` nor NUL among them.
+    /// The name: 1 to 255 bytes without `/` and NUL.
     pub name: Box<[u8]>,
-    /// The inode that it names, which need not exist.
+    /// The inode of the name, which need not exist.
     pub inode: InodeNumber,
-    /// The kind of file according to the record; `None` where it does not say.
+    /// The kind of file according to the record; `None` if the record does not have it.
     pub kind: Option<FileKind>,
-    /// Where the record lies; `None` in a directory that is stored in its inode.
+    /// The position of the record; `None` in a directory that is stored in its inode.
     pub place: Option<RecordPlace>,
 }
 
-/// Where a directory record begins.
+/// The position of a directory record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordPlace {
-    /// The block within the filesystem.
+    /// The block in the filesystem.
     pub block: u64,
-    /// The byte within that block.
+    /// The offset in that block.
     pub offset: u32,
 }
 
@@ -32,27 +32,38 @@ const RECORD_HEADER: usize = 8;
 /// Bytes of the shortest record, which holds a name of one byte.
 const RECORD_MIN: usize = 12;
 
-impl<R: ReadAt> Filesystem<R> {
-    /// Returns the entries of a directory in the order of its records, `.` and `..` among them.
+impl<R: BlockSource> Filesystem<R> {
+    /// Returns the entries of a directory in the order of its records, including `.` and `..`.
     ///
-    /// An index (htree) is skipped: its inner blocks look like unused records to a linear reader, and so does a
-    /// checksum. Whether names are unique, and inodes in use, is the caller's business.
+    /// An index (htree) is skipped: to a linear reader its inner blocks look like unused records, as does a checksum.
+    /// The caller checks that names are unique and inodes in use.
     ///
     /// # Errors
     ///
-    /// An inode that is no directory; a damaged block map; a hole; a damaged record; an impossible name.
+    /// The inode is not a directory; its block map is damaged or has a hole; a record is damaged or has an invalid
+    /// name.
     pub fn entries(&self, inode: &Inode) -> Result<Vec<DirEntry>, ReadError> {
+        let mut entries = Vec::new();
+        self.each_entry(inode, &mut |entry| entries.push(entry))?;
+        Ok(entries)
+    }
+
+    /// Calls `visit` with the entries of a directory, as [`Self::entries`] returns them, without keeping them.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Self::entries`], after visiting the entries before the damage.
+    pub fn each_entry(&self, inode: &Inode, visit: &mut dyn FnMut(DirEntry)) -> Result<(), ReadError> {
         if inode.kind != FileKind::Directory {
             return Err(inode.problem(InodeProblem::NotDirectory));
         }
         if inode.has_inline_data() {
-            return self.inline_entries(inode);
+            return self.inline_entries(inode, visit);
         }
         let block_size = u64::from(self.superblock.block_size);
         if !inode.size.is_multiple_of(block_size) {
             return Err(inode.problem(InodeProblem::DirectorySize(inode.size)));
         }
-        let mut entries = Vec::new();
         let mut next = 0;
         let end = inode.size / block_size;
         for run in self.extents(inode)? {
@@ -61,18 +72,18 @@ impl<R: ReadAt> Filesystem<R> {
                 let block = self.block_of(inode, physical + index)?;
                 let mut records = self.records(&block, (run.logical + index) * block_size);
                 records.block = Some(physical + index);
-                records.read(&mut entries).map_err(|problem| inode.problem(problem))?;
+                records.read(visit).map_err(|problem| inode.problem(problem))?;
             }
             next = (run.logical + run.count).min(end);
         }
         if next < end {
             return Err(inode.problem(InodeProblem::DirectoryHole(next)));
         }
-        Ok(entries)
+        Ok(())
     }
 
-    /// Reads the form of a directory in its inode: the parent's number, then two separate lists of records.
-    fn inline_entries(&self, inode: &Inode) -> Result<Vec<DirEntry>, ReadError> {
+    /// Reads a directory stored in its inode: the parent's number, then two separate lists of records.
+    fn inline_entries(&self, inode: &Inode, visit: &mut dyn FnMut(DirEntry)) -> Result<(), ReadError> {
         let [(_, first), (_, second)] = inode.inline_data()?.pieces;
         let Some((parent, first)) = first.split_first_chunk::<4>() else {
             return Err(inode.problem(InodeProblem::DirectorySize(inode.size)));
@@ -84,11 +95,11 @@ impl<R: ReadAt> Filesystem<R> {
             place: None,
         };
         let parent = InodeNumber::new(u32::from_le_bytes(*parent));
-        let mut entries = vec![dot(b".", inode.number), dot(b"..", parent)];
+        [dot(b".", inode.number), dot(b"..", parent)].into_iter().for_each(&mut *visit);
         for (piece, start) in [(first, 4), (second, 60)] {
-            self.records(piece, start).read(&mut entries).map_err(|problem| inode.problem(problem))?;
+            self.records(piece, start).read(visit).map_err(|problem| inode.problem(problem))?;
         }
-        Ok(entries)
+        Ok(())
     }
 
     fn records<'a>(&self, bytes: &'a [u8], start: u64) -> Records<'a> {
@@ -100,7 +111,7 @@ impl<R: ReadAt> Filesystem<R> {
 /// A list of records that fills its bytes exactly.
 struct Records<'a> {
     bytes: &'a [u8],
-    /// The first byte within the directory.
+    /// The offset of the first byte in the directory.
     start: u64,
     block: Option<u64>,
     block_size: usize,
@@ -108,7 +119,7 @@ struct Records<'a> {
 }
 
 impl Records<'_> {
-    fn read(&self, entries: &mut Vec<DirEntry>) -> Result<(), InodeProblem> {
+    fn read(&self, visit: &mut dyn FnMut(DirEntry)) -> Result<(), InodeProblem> {
         let mut offset = 0;
         while offset < self.bytes.len() {
             let rest = &self.bytes[offset..];
@@ -118,7 +129,9 @@ impl Records<'_> {
                 return Err(damaged("its length is impossible"));
             }
             let record = rest.get(..rec_len).ok_or_else(|| damaged("it ends after its block"))?;
-            entries.extend(self.entry(record, offset).map_err(damaged)?);
+            if let Some(entry) = self.entry(record, offset).map_err(damaged)? {
+                visit(entry);
+            }
             offset += rec_len;
         }
         Ok(())
@@ -132,7 +145,7 @@ impl Records<'_> {
         }
     }
 
-    /// Returns what a record says, or `None` where it is unused.
+    /// Returns the entry of a record; `None` if it is unused.
     fn entry(&self, record: &[u8], offset: usize) -> Result<Option<DirEntry>, &'static str> {
         let field = Fields(record);
         let inode = field.u32(0);

@@ -1,9 +1,10 @@
-//! Why a filesystem cannot be read.
+//! Errors of reading a filesystem.
+
+use std::fmt;
 
 use super::InodeNumber;
-use super::feature::UnknownFeatures;
 
-/// What is wrong with a filesystem or its image; the text continues "the filesystem …", or names its inode.
+/// A problem of a filesystem or its image; the text continues "the filesystem …", or names its inode.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
@@ -35,7 +36,7 @@ pub enum ReadError {
     Inode { inode: InodeNumber, problem: InodeProblem },
 }
 
-/// What is wrong with one inode, or with the blocks that belong to it.
+/// A problem of one inode, or of the blocks that belong to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each text says what the variant means")]
@@ -83,3 +84,28 @@ impl InodeProblem {
         ReadError::Inode { inode, problem: self }
     }
 }
+
+/// Bits of the incompatible feature set that this reader does not know, displayed by name if they have one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownFeatures(pub u32);
+
+impl fmt::Display for UnknownFeatures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        let mut separator = "";
+        for (bit, name) in UNREADABLE {
+            if rest & bit != 0 {
+                write!(f, "{separator}{name}")?;
+                separator = ", ";
+                rest &= !bit;
+            }
+        }
+        if rest != 0 {
+            write!(f, "{separator}incompat bits {rest:#x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The names that e2fsprogs gives to features that this reader does not support.
+const UNREADABLE: [(u32, &str); 3] = [(0x1, "compression"), (0x1000, "dirdata"), (0x1_0000, "encrypt")];

@@ -1,29 +1,29 @@
-//! Block maps made of extents, a tree of at most six levels.
+//! Block maps in the form of extent trees of at most six levels.
 
 use super::error::InodeProblem;
 use super::field::Fields;
 use super::run::Runs;
-use super::{Filesystem, Inode, ReadAt, ReadError};
+use super::{BlockSource, Filesystem, Inode, ReadError};
 
 const MAGIC: u16 = 0xf30a;
-/// The deepest tree that Linux makes and follows.
+/// The deepest tree that Linux writes and reads.
 const DEPTH_MAX: u16 = 5;
 /// Bytes of a header, and of every entry after it.
 const ENTRY_SIZE: usize = 12;
-/// A longer extent is an unwritten one, this much shorter.
+/// The longest written extent; a greater length means an unwritten extent, this much shorter.
 const WRITTEN_MAX: u64 = 0x8000;
 /// Blocks of the largest file.
 const LOGICAL_MAX: u64 = 1 << 32;
 
-/// A walk in logical order.
+/// The state of a walk in logical order.
 struct Walk<'a, 'b> {
     inode: &'a Inode,
     runs: &'a mut Runs<'b>,
-    /// The first logical block that the next entry may have.
+    /// The least logical block of the next entry.
     next: u64,
 }
 
-impl<R: ReadAt> Filesystem<R> {
+impl<R: BlockSource> Filesystem<R> {
     /// Adds all extents of an inode.
     pub(super) fn walk_extents(&self, inode: &Inode, runs: &mut Runs<'_>) -> Result<(), ReadError> {
         let root = inode.i_block();
@@ -34,7 +34,7 @@ impl<R: ReadAt> Filesystem<R> {
         self.walk_node(&root, depth, &mut Walk { inode, runs, next: 0 })
     }
 
-    /// Walks one node; the depth shrinks with every level, so at most six calls are nested.
+    /// Walks one node; the depth decreases with every level, so at most six calls are nested.
     fn walk_node(&self, node: &[u8], depth: u16, walk: &mut Walk<'_, '_>) -> Result<(), ReadError> {
         let damaged = |detail| Err(walk.inode.problem(InodeProblem::ExtentTree(detail)));
         let header = Fields(node);

@@ -1,15 +1,14 @@
-//! The feature sets of a superblock, and which of them this reader knows.
-
-use std::fmt;
+//! The feature sets of a superblock, and the features that this reader supports.
 
 use super::error::ReadError;
+use super::error::UnknownFeatures;
 
 /// The three feature sets, as stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Features {
     /// Features that a reader may ignore.
     pub compat: u32,
-    /// Features without which nothing can be read.
+    /// Features that a reader must know.
     pub incompat: u32,
     /// Features that only a writer must know.
     pub ro_compat: u32,
@@ -32,23 +31,32 @@ const CASEFOLD: u32 = 0x2_0000;
 const READABLE: u32 =
     FILETYPE | META_BG | EXTENTS | IS_64BIT | MMP | FLEX_BG | EA_INODE | CSUM_SEED | LARGEDIR | INLINE_DATA | CASEFOLD;
 
-/// The names that e2fsprogs gives to features that are not read here.
-const UNREADABLE: [(u32, &str); 3] = [(0x1, "compression"), (0x1000, "dirdata"), (0x1_0000, "encrypt")];
-
 impl Features {
-    /// Returns whether directory records hold the file type.
+    /// Returns the older kind of this filesystem if it has no feature that only ext4 has; `None` for ext4. `blkid` uses
+    /// the same rule.
+    #[must_use]
+    pub fn older_than_ext4(self) -> Option<&'static str> {
+        const HAS_JOURNAL: u32 = 0x4;
+        const OLD_RO_COMPAT: u32 = 0x7;
+        if self.incompat & !(FILETYPE | RECOVER | META_BG) != 0 || self.ro_compat & !OLD_RO_COMPAT != 0 {
+            return None;
+        }
+        Some(if self.compat & HAS_JOURNAL == 0 { "ext2" } else { "ext3" })
+    }
+
+    /// Returns true if directory records hold the file type.
     #[must_use]
     pub fn filetype(self) -> bool {
         self.incompat & FILETYPE != 0
     }
 
-    /// Returns whether metadata blocks, those of directories too, end in or hold a crc32c.
+    /// Returns true if metadata blocks, including those of directories, end in or contain a crc32c.
     #[must_use]
     pub fn metadata_csum(self) -> bool {
         self.ro_compat & 0x400 != 0
     }
 
-    /// Returns whether the seed of those checksums is stored instead of derived from the UUID.
+    /// Returns true if the seed of those checksums is stored instead of derived from the UUID.
     #[must_use]
     pub fn metadata_csum_seed(self) -> bool {
         self.incompat & CSUM_SEED != 0
@@ -89,27 +97,5 @@ impl Features {
             0 => Ok(()),
             bits => Err(ReadError::UnknownFeatures(UnknownFeatures(bits))),
         }
-    }
-}
-
-/// Bits of the incompatible feature set that this reader does not know, shown by name where they have one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnknownFeatures(pub u32);
-
-impl fmt::Display for UnknownFeatures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        let mut separator = "";
-        for (bit, name) in UNREADABLE {
-            if rest & bit != 0 {
-                write!(f, "{separator}{name}")?;
-                separator = ", ";
-                rest &= !bit;
-            }
-        }
-        if rest != 0 {
-            write!(f, "{separator}incompat bits {rest:#x}")?;
-        }
-        Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Little-endian fields of an on-disk structure.
 
-/// The bytes of a structure whose end may be missing: fields beyond it are zero, as ext4 defines for inodes that
-/// are shorter than the structure in the documentation.
+/// The bytes of a structure that may be truncated: fields beyond its end are zero, as ext4 defines for inodes that are
+/// shorter than the documented structure.
 #[derive(Clone, Copy)]
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
@@ -18,7 +18,7 @@ impl Fields<'_> {
         u32::from_le_bytes(self.array(offset))
     }
 
-    /// Returns a number of which ext4 stores the low 32 bits at one place and the high ones at another.
+    /// Returns a number of which ext4 stores the low 32 bits and the high bits at different offsets.
     pub(super) fn split_u64(self, low: usize, high: usize) -> u64 {
         u64::from(self.u32(low)) | u64::from(self.u32(high)) << 32
     }

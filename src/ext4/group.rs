@@ -1,15 +1,15 @@
-//! Block groups: where the descriptors lie, and where they say that the inodes are.
+//! Block groups: the positions of descriptors, and the inode tables that they point to.
 
 use super::field::Fields;
-use super::{Filesystem, InodeNumber, ReadAt, ReadError, Superblock};
+use super::{BlockSource, Filesystem, InodeNumber, ReadError, Superblock};
 
 impl Superblock {
-    /// Returns the block that holds the descriptor of `group`.
+    /// Returns the block that contains the descriptor of `group`.
     pub(super) fn descriptor_block(&self, group: u64) -> u64 {
         let per_block = u64::from(self.block_size / u32::from(self.descriptor_size));
         let meta_group = group / per_block;
-        // Block 0 holds the boot sector, and with blocks of 1 KiB nothing else, even where the first data block
-        // is 0, as it is with clusters.
+        // Block 0 contains the boot sector, and with blocks of 1 KiB nothing else, even if the first data block is 0,
+        // as with clusters.
         let own_superblock = u64::from(self.block_size == 1024);
         if !self.features.meta_bg() || meta_group < u64::from(self.first_meta_group) {
             return own_superblock + 1 + meta_group;
@@ -21,9 +21,9 @@ impl Superblock {
         self.first_data_block + first * u64::from(self.blocks_per_group) + u64::from(self.has_backup(first))
     }
 
-    /// Returns whether the first group of a meta group, not of the first one, begins with a copy of the superblock.
+    /// Returns true if the first group of a meta group, except of the first one, begins with a copy of the superblock.
     ///
-    /// Its number is even, and those that keep copies when these are sparse are odd.
+    /// Its number is even, and the groups that have copies with sparse superblocks have odd numbers.
     fn has_backup(&self, group: u64) -> bool {
         if self.features.sparse_super2() {
             return self.backup_groups.iter().any(|&backup| u64::from(backup) == group);
@@ -32,8 +32,8 @@ impl Superblock {
     }
 }
 
-impl<R: ReadAt> Filesystem<R> {
-    /// Returns the byte at which an inode begins.
+impl<R: BlockSource> Filesystem<R> {
+    /// Returns the offset of an inode in the image.
     pub(super) fn inode_offset(&self, inode: InodeNumber) -> Result<u64, ReadError> {
         let superblock = &self.superblock;
         let Some(index) = inode.get().checked_sub(1).filter(|&index| index < superblock.inode_count) else {

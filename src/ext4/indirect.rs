@@ -2,12 +2,12 @@
 
 use super::field::Fields;
 use super::run::Runs;
-use super::{Filesystem, Inode, ReadAt, ReadError};
+use super::{BlockSource, Filesystem, Inode, ReadError};
 
 const DIRECT: usize = 12;
 const POINTER_SIZE: usize = 4;
 
-impl<R: ReadAt> Filesystem<R> {
+impl<R: BlockSource> Filesystem<R> {
     /// Adds all mapped blocks of an inode.
     pub(super) fn walk_indirect(&self, inode: &Inode, runs: &mut Runs<'_>) -> Result<(), ReadError> {
         let i_block = inode.i_block();
@@ -19,7 +19,7 @@ impl<R: ReadAt> Filesystem<R> {
         Ok(())
     }
 
-    /// Follows one pointer; the level shrinks with every call, so at most four calls are nested.
+    /// Follows one pointer; the level decreases with every call, so at most four calls are nested.
     fn walk_pointer(
         &self,
         pointer: u64,

@@ -1,22 +1,22 @@
-//! Content that is stored in the inode itself: 60 bytes in place of the block map, the rest as a hidden xattr.
+//! Content stored in the inode itself: 60 bytes in place of the block map, the rest as a hidden xattr.
 
 use super::error::InodeProblem;
 use super::{FileKind, Inode, ReadError, at_most};
 
-/// The two pieces of an inode's inline content, with the byte of the inode at which each begins.
+/// The two pieces of an inode's inline content, each with its offset in the inode.
 pub(super) struct InlineData<'a> {
     pub(super) pieces: [(usize, &'a [u8]); 2],
 }
 
-/// Where the block map stands in an inode.
+/// The offset of the block map in an inode.
 const I_BLOCK: usize = 0x28;
 /// The bytes of the block map.
 const I_BLOCK_SIZE: usize = 60;
 
 impl Inode {
-    /// Returns the inline content, cut to the inode's size.
+    /// Returns the inline content, truncated to the inode's size.
     ///
-    /// mkfs.ext4 marks files that are all hole as inline too; whatever a file has beyond its inline data reads as zeros.
+    /// mkfs.ext4 also marks files that are all hole as inline; bytes beyond the inline data read as zeros.
     pub(super) fn inline_data(&self) -> Result<InlineData<'_>, ReadError> {
         let value = self.inline_value()?;
         let held = I_BLOCK_SIZE + value.len();

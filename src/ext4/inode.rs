@@ -1,102 +1,83 @@
-//! Inodes: what a file is, apart from its names, its content and its xattrs.
-
-use std::fmt;
+//! Inodes: the attributes of a file except its names, content and xattrs.
 
 use super::error::InodeProblem;
 use super::field::Fields;
-use super::{FileKind, Filesystem, ReadAt, ReadError, Superblock};
+use super::number::InodeNumber;
+use super::{BlockSource, FileKind, Filesystem, ReadError, Superblock};
 use crate::time::Timestamp;
-
-/// The number of an inode; the first one is 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InodeNumber(u32);
-
-impl InodeNumber {
-    /// The root directory.
-    pub const ROOT: Self = Self(2);
-
-    /// Returns the inode number `number`, which need not exist in any filesystem.
-    #[must_use]
-    pub const fn new(number: u32) -> Self {
-        Self(number)
-    }
-
-    /// Returns the number.
-    #[must_use]
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-impl fmt::Display for InodeNumber {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// The numbers of a device file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceNumber {
-    /// The driver, 0 to 4,095.
+    /// The major number, 0 to 4,095.
     pub major: u32,
-    /// The device of that driver, 0 to 1,048,575.
+    /// The minor number, 0 to 1,048,575.
     pub minor: u32,
 }
 
 /// One inode.
 #[derive(Debug, Clone)]
 pub struct Inode {
-    /// Its number.
+    /// The number.
     pub number: InodeNumber,
-    /// What kind of file it is.
+    /// The kind of file.
     pub kind: FileKind,
-    /// The permission bits with setuid, setgid and sticky: at most 0o7777.
+    /// The permission bits with setuid, setgid and sticky: 0o7777 at most.
     pub permissions: u16,
-    /// The owner.
+    /// The uid.
     pub uid: u32,
-    /// The group.
+    /// The gid.
     pub gid: u32,
-    /// Bytes of content, at most `i64::MAX`.
+    /// The size of the content in bytes, at most `i64::MAX`.
     pub size: u64,
-    /// How many names it should have; 0 where nothing uses it.
+    /// The link count; 0 if the inode is free.
     pub links: u16,
-    /// Sectors of 512 bytes that belong to it, xattr block included.
+    /// The number of sectors of 512 bytes in use, including the xattr block.
     pub sectors: u64,
     /// The inode flags, as stored.
     pub flags: u32,
     /// The generation, which checksums depend on.
     pub generation: u32,
-    /// When it was last read.
+    /// The time of the last read.
     pub atime: Timestamp,
-    /// When the inode was last changed.
+    /// The time of the last change of the inode.
     pub ctime: Timestamp,
-    /// When the content was last changed.
+    /// The time of the last change of the content.
     pub mtime: Timestamp,
-    /// When it was made; inodes of 128 bytes do not know.
+    /// The creation time; inodes of 128 bytes have none.
     pub crtime: Option<Timestamp>,
-    /// The device, for device files only.
+    /// The device number, for device files only.
     pub device: Option<DeviceNumber>,
     /// The block of further xattrs, or 0.
     pub(super) xattr_block: u64,
-    /// Where the body's xattrs begin in `raw`, or its end where there are none.
+    /// The offset of the inode's own xattrs in `raw`; its end if there are none.
     pub(super) xattr_start: usize,
     pub(super) raw: Box<[u8]>,
 }
 
+/// The flags that describe the layout of an inode and not the owner's choices: index, huge file, extents, blocks beyond
+/// the end, inline data.
+const FLAGS_OF_LAYOUT: u32 = FLAG_INDEX | FLAG_HUGE_FILE | FLAG_EXTENTS | 0x40_0000 | FLAG_INLINE_DATA;
 const FLAG_INDEX: u32 = 0x1000;
 const FLAG_HUGE_FILE: u32 = 0x4_0000;
 const FLAG_EXTENTS: u32 = 0x8_0000;
 const FLAG_EA_INODE: u32 = 0x20_0000;
 const FLAG_INLINE_DATA: u32 = 0x1000_0000;
 
-/// The bytes that every inode has; extra fields and xattrs follow.
+/// The size of the smallest inode; extra fields and xattrs follow.
 const SMALLEST: usize = 128;
 
 impl Inode {
-    /// Returns whether a directory has an index (htree).
+    /// Returns true if a directory has an index (htree).
     #[must_use]
     pub fn is_indexed(&self) -> bool {
         self.flags & FLAG_INDEX != 0
+    }
+
+    /// Returns the flags that `chattr` sets or that a directory passes on: no image has any.
+    #[must_use]
+    pub fn attribute_flags(&self) -> u32 {
+        self.flags & !FLAGS_OF_LAYOUT
     }
 
     pub(super) fn has_extents(&self) -> bool {
@@ -111,7 +92,7 @@ impl Inode {
         self.kind == FileKind::Regular && self.flags & FLAG_EA_INODE != 0
     }
 
-    /// Returns the 60 bytes that hold the block map, or what stands in its place.
+    /// Returns the 60 bytes that contain the block map or what is stored in its place.
     pub(super) fn i_block(&self) -> [u8; 60] {
         Fields(&self.raw).array(0x28)
     }
@@ -131,7 +112,7 @@ impl Inode {
         }
         let fixed_fields = Fields(&raw[..fixed]);
         let flags = field.u32(0x20);
-        // The high half of a directory's or a symlink's size once was something else.
+        // The high half of the size of a directory or symlink was a different field in the past.
         let wide = kind == FileKind::Regular || kind == FileKind::Directory && superblock.features.largedir();
         let size = if wide { field.split_u64(0x04, 0x6c) } else { field.u32(0x04).into() };
         if i64::try_from(size).is_err() {
@@ -169,9 +150,9 @@ fn sectors(field: Fields<'_>, flags: u32, superblock: &Superblock) -> u64 {
     if flags & FLAG_HUGE_FILE == 0 { count } else { count * u64::from(superblock.block_size / 512) }
 }
 
-/// Decodes a time: signed seconds, then two more bits of them and the nanoseconds.
+/// Decodes a time: signed seconds, then two more bits of seconds and the nanoseconds.
 ///
-/// As the kernel does, and not as older ones did: the two bits extend a time before 1970 as well.
+/// As in current kernels, and unlike older ones, the two bits also extend a time before 1970.
 fn timestamp(field: Fields<'_>, seconds: usize, extra: usize) -> Result<Timestamp, InodeProblem> {
     let extra = field.u32(extra);
     let seconds = i64::from(field.u32(seconds).cast_signed()) + (i64::from(extra & 3) << 32);
@@ -181,7 +162,7 @@ fn timestamp(field: Fields<'_>, seconds: usize, extra: usize) -> Result<Timestam
     }
 }
 
-/// Decodes a device number: the old 16-bit form in the first word, else the new one in the second.
+/// Decodes a device number: the old 16-bit form in the first word, else the new form in the second.
 fn device(field: Fields<'_>, kind: FileKind) -> Option<DeviceNumber> {
     if !matches!(kind, FileKind::CharacterDevice | FileKind::BlockDevice) {
         return None;
@@ -194,13 +175,13 @@ fn device(field: Fields<'_>, kind: FileKind) -> Option<DeviceNumber> {
     })
 }
 
-impl<R: ReadAt> Filesystem<R> {
+impl<R: BlockSource> Filesystem<R> {
     /// Reads one inode.
     ///
     /// # Errors
     ///
-    /// A number that the filesystem does not have; an inode that nothing ever used, or a damaged one. An inode
-    /// that was used and is free again has 0 links and is no error.
+    /// The filesystem has no inode of this number; the inode was never used, or is damaged. An inode that was used and
+    /// is free again has 0 links and is no error.
     pub fn inode(&self, number: InodeNumber) -> Result<Inode, ReadError> {
         let offset = self.inode_offset(number)?;
         let mut raw = vec![0; usize::from(self.superblock.inode_size)].into_boxed_slice();

@@ -1,6 +1,6 @@
 //! The types of files.
 
-/// What kind of file an inode is.
+/// The kind of file of an inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the names of POSIX")]
 pub enum FileKind {
@@ -14,7 +14,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Returns the kind that the upper four bits of `i_mode` spell.
+    /// Returns the kind encoded in the upper four bits of `i_mode`.
     pub(super) fn from_mode(i_mode: u16) -> Option<Self> {
         Some(match i_mode >> 12 {
             0o01 => Self::Fifo,
@@ -42,7 +42,7 @@ impl FileKind {
         }
     }
 
-    /// Returns the kind that the type byte of a directory record spells.
+    /// Returns the kind encoded in the type byte of a directory record.
     pub(super) fn from_type_byte(file_type: u8) -> Option<Self> {
         Some(match file_type {
             1 => Self::Regular,
@@ -56,7 +56,7 @@ impl FileKind {
         })
     }
 
-    /// Returns whether inodes of this kind have blocks of content.
+    /// Returns true if inodes of this kind have blocks of content.
     pub(super) fn has_content(self) -> bool {
         matches!(self, Self::Regular | Self::Directory | Self::Symlink)
     }

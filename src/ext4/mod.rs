@@ -1,8 +1,8 @@
-//! Reads ext4 filesystems out of their images.
+//! Reads ext4 filesystems from image files.
 //!
-//! Ground floor of the proof: it reads what any writer left and knows nothing about trees, plans or how images are
-//! made. An image may be damaged or hostile: every claim is checked before it is followed, and neither memory nor
-//! work grows by more than what the image really holds. Checksums are e2fsck's business.
+//! The reader accepts filesystems of any writer and knows nothing about trees, plans or engines. An image may be
+//! damaged or hostile: every value is checked before use, and memory and work are bounded by the size of the image.
+//! Checksums are not verified: e2fsck does that.
 //!
 //! ```no_run
 //! use planish::ext4::{Filesystem, InodeNumber};
@@ -10,12 +10,12 @@
 //! let filesystem = Filesystem::open(std::fs::File::open("rootfs.ext4")?)?;
 //! let root = filesystem.inode(InodeNumber::ROOT)?;
 //! for entry in filesystem.entries(&root)? {
-//!     println!("{} {}", entry.inode, planish::path::Escaped(&entry.name));
+//!     println!("{} {}", entry.inode, planish::Escaped(&entry.name));
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-pub mod acl;
+pub(crate) mod acl;
 mod cache;
 mod content;
 mod directory;
@@ -28,6 +28,7 @@ mod indirect;
 mod inline;
 mod inode;
 mod kind;
+mod number;
 mod read_at;
 mod run;
 mod superblock;
@@ -36,23 +37,26 @@ mod xattr;
 
 pub use content::{Chunk, Chunks, Content};
 pub use directory::{DirEntry, RecordPlace};
+pub use error::UnknownFeatures;
 pub use error::{InodeProblem, ReadError};
-pub use feature::{Features, UnknownFeatures};
-pub use inode::{DeviceNumber, Inode, InodeNumber};
+pub use feature::Features;
+pub use inode::{DeviceNumber, Inode};
 pub use kind::FileKind;
-pub use read_at::ReadAt;
+pub use number::InodeNumber;
+pub use read_at::BlockSource;
 pub use run::Run;
 pub use superblock::Superblock;
 pub use xattr::Xattr;
 
 use cache::Cache;
+use read_at::Medium;
 use superblock::{SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE};
 
 /// An ext2, ext3 or ext4 filesystem in an image, opened for reading.
 ///
-/// All methods take `&self`; where `R` allows it, threads may share one.
+/// All methods take `&self`; if `R` is `Sync`, threads may share one filesystem.
 pub struct Filesystem<R> {
-    reader: R,
+    reader: Medium<R>,
     superblock: Superblock,
     /// Windows of the group descriptor table.
     descriptors: Cache,
@@ -60,13 +64,14 @@ pub struct Filesystem<R> {
     tables: Cache,
 }
 
-impl<R: ReadAt> Filesystem<R> {
+impl<R: BlockSource> Filesystem<R> {
     /// Opens the filesystem that begins at the first byte of `reader`.
     ///
     /// # Errors
     ///
-    /// No or a damaged superblock; features that are not read here; a journal that must be replayed first.
+    /// The superblock is missing or damaged; a feature is not supported; the journal must be replayed first.
     pub fn open(reader: R) -> Result<Self, ReadError> {
+        let reader = Medium::new(reader);
         let mut bytes = [0; SUPERBLOCK_SIZE];
         read(&reader, &mut bytes, SUPERBLOCK_OFFSET)?;
         let superblock = Superblock::parse(&bytes)?;
@@ -79,11 +84,17 @@ impl<R: ReadAt> Filesystem<R> {
         &self.superblock
     }
 
-    /// Reads one block as it is.
+    /// Returns the first error of the medium, if there was one: the data that could not be read may be intact.
+    #[must_use]
+    pub fn failure(&self) -> Option<std::io::Error> {
+        self.reader.failure()
+    }
+
+    /// Returns the bytes of one block.
     ///
     /// # Errors
     ///
-    /// A block outside the filesystem; an image that ends before it.
+    /// The block is outside the filesystem; the image ends before it.
     pub fn block(&self, number: u64) -> Result<Box<[u8]>, ReadError> {
         let Superblock { block_size, block_count, .. } = self.superblock;
         if number >= block_count {
@@ -108,7 +119,7 @@ impl<R: ReadAt> Filesystem<R> {
     }
 }
 
-fn read<R: ReadAt>(reader: &R, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
+fn read<R: BlockSource>(reader: &R, buf: &mut [u8], offset: u64) -> Result<(), ReadError> {
     let length = buf.len();
     reader.read_exact_at(buf, offset).map_err(|source| ReadError::Io { offset, length, source })
 }

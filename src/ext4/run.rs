@@ -3,27 +3,26 @@
 use std::collections::HashSet;
 
 use super::error::InodeProblem;
-use super::{Filesystem, Inode, ReadAt, ReadError, Superblock};
+use super::{BlockSource, Filesystem, Inode, ReadError, Superblock};
 
-/// Blocks of an inode that follow each other, in the file and on the disk.
+/// Consecutive blocks of an inode, both in the file and on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Run {
-    /// The first block within the file.
+    /// The first block in the file.
     pub logical: u64,
-    /// How many blocks.
+    /// The number of blocks.
     pub count: u64,
-    /// The first block within the filesystem; `None` where blocks are reserved but never written, and so read as
-    /// zeros.
+    /// The first block in the filesystem; `None` if the blocks are reserved but not written, and read as zeros.
     pub physical: Option<u64>,
 }
 
-/// The runs of an inode while its block map is walked.
+/// The runs collected during a walk of an inode's block map.
 pub(super) struct Runs<'a> {
     superblock: &'a Superblock,
     runs: Vec<Run>,
-    /// Physical ranges in use, those of the map's own blocks too.
+    /// The physical ranges in use, including the map's own blocks.
     used: Vec<(u64, u64)>,
-    /// The map's own blocks: following one twice would be a cycle, or work without bound.
+    /// The map's own blocks: visiting one twice would be a cycle or unbounded work.
     nodes: HashSet<u64>,
 }
 
@@ -32,7 +31,7 @@ impl<'a> Runs<'a> {
         Self { superblock, runs: Vec::new(), used: Vec::new(), nodes: HashSet::new() }
     }
 
-    /// Notes a block of the map itself, before it is followed.
+    /// Records a block of the map itself before it is visited.
     pub(super) fn enter_node(&mut self, block: u64) -> Result<(), InodeProblem> {
         if !self.nodes.insert(block) {
             return Err(InodeProblem::BlockTwice(block));
@@ -41,7 +40,7 @@ impl<'a> Runs<'a> {
         Ok(())
     }
 
-    /// Adds blocks, which lie after all that were added before.
+    /// Adds blocks, which follow all blocks added before.
     pub(super) fn push(&mut self, logical: u64, count: u64, block: u64, written: bool) -> Result<(), InodeProblem> {
         if !self.superblock.holds(block, count) {
             return Err(InodeProblem::Block(block));
@@ -58,7 +57,7 @@ impl<'a> Runs<'a> {
         Ok(())
     }
 
-    /// Returns the runs, having made sure that no block is used twice: so an inode never has more content than the
+    /// Returns the runs after checking that no block is used twice, so that an inode never has more content than the
     /// filesystem has blocks.
     fn finish(mut self) -> Result<Vec<Run>, InodeProblem> {
         self.used.sort_unstable();
@@ -77,15 +76,15 @@ impl Run {
     }
 }
 
-impl<R: ReadAt> Filesystem<R> {
-    /// Returns the runs of an inode, in the order of the file; what lies between them is a hole.
+impl<R: BlockSource> Filesystem<R> {
+    /// Returns the runs of an inode in the order of the file; the blocks between them are holes.
     ///
-    /// Neighbours that continue each other are one run, whatever the tree on the disk looks like. Runs may lie
-    /// beyond the inode's size. Inodes without blocks, such as devices and short symlinks, have none.
+    /// Adjacent runs are merged, whatever the tree on the disk looks like. Runs may lie beyond the inode's size. Inodes
+    /// without blocks, such as devices and short symlinks, have none.
     ///
     /// # Errors
     ///
-    /// A damaged map: blocks outside the filesystem, or twice in one inode.
+    /// The map is damaged: blocks are outside the filesystem, or occur twice in one inode.
     pub fn extents(&self, inode: &Inode) -> Result<Vec<Run>, ReadError> {
         if !inode.kind.has_content() || inode.has_inline_data() || inode.is_fast_symlink() {
             return Ok(Vec::new());

@@ -1,52 +1,52 @@
-//! The superblock: the sizes and places of everything else.
+//! The superblock: the sizes and positions of all other structures.
 
 use super::ReadError;
 use super::feature::Features;
 use super::field::Fields;
 
-/// Where the superblock lies, whatever the block size.
+/// The offset of the superblock, for all block sizes.
 pub(super) const SUPERBLOCK_OFFSET: u64 = 1024;
-/// The bytes of a superblock.
+/// The size of the superblock in bytes.
 pub(super) const SUPERBLOCK_SIZE: usize = 1024;
 
 const MAGIC: u16 = 0xef53;
-/// A state bit: everything was written when the filesystem was last closed.
+/// A state bit: the filesystem was closed cleanly.
 const STATE_VALID: u16 = 0x1;
 /// A state bit: the kernel found an error.
 const STATE_ERRORS: u16 = 0x2;
 
-/// The facts of a superblock.
+/// The fields of a superblock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
-    /// Bytes of a block: 1,024 to 65,536, a power of two.
+    /// The size of a block in bytes: 1,024 to 65,536, a power of two.
     pub block_size: u32,
-    /// Blocks of the filesystem.
+    /// The number of blocks.
     pub block_count: u64,
-    /// Blocks that nothing uses.
+    /// The number of free blocks.
     pub free_blocks: u64,
-    /// Blocks that only root may use.
+    /// The number of blocks reserved for root.
     pub reserved_blocks: u64,
-    /// Inodes of the filesystem, used or not.
+    /// The number of inodes, used or free.
     pub inode_count: u32,
-    /// Inodes that nothing uses.
+    /// The number of free inodes.
     pub free_inodes: u32,
     /// The first inode number that is not reserved.
     pub first_inode: u32,
-    /// Bytes of an inode on disk: 128 or more, a power of two.
+    /// The size of an inode in bytes: 128 or more, a power of two.
     pub inode_size: u16,
     /// The state bits, as stored; see [`Superblock::is_clean`].
     pub state: u16,
     /// The filesystem's UUID.
     pub uuid: [u8; 16],
-    /// The volume label, without the NUL bytes that fill it up.
+    /// The volume label, without padding.
     pub label: Box<[u8]>,
     /// The seed of directory hashes, as stored.
     pub hash_seed: [u8; 16],
-    /// The stored seed of checksums; it counts where [`Features::metadata_csum_seed`] is set.
+    /// The stored seed of checksums; it is used if [`Features::metadata_csum_seed`] is set.
     pub checksum_seed: u32,
     /// The feature sets.
     pub features: Features,
-    /// The second of creation.
+    /// The creation time in seconds since 1970.
     pub made: u32,
     pub(super) first_data_block: u64,
     pub(super) blocks_per_group: u32,
@@ -57,7 +57,7 @@ pub struct Superblock {
 }
 
 impl Superblock {
-    /// Returns whether the filesystem was closed cleanly and is not known to have errors.
+    /// Returns true if the filesystem was closed cleanly and is not known to have errors.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.state & (STATE_VALID | STATE_ERRORS) == STATE_VALID
@@ -112,7 +112,7 @@ impl Superblock {
         Ok(superblock)
     }
 
-    /// Checks what the arithmetic of the other modules relies on.
+    /// Checks the values that the arithmetic of the other modules relies on.
     fn check(&self) -> Result<(), ReadError> {
         let bits_of_a_block = 8 * self.block_size;
         let bytes = self.block_count.checked_mul(self.block_size.into());
@@ -136,7 +136,7 @@ impl Superblock {
         if !inode_size.is_power_of_two() || inode_size < 128 || inode_size > self.block_size {
             return Err(damaged("s_inode_size", inode_size));
         }
-        // The largest still leaves two to a block: meta groups begin at even groups.
+        // The largest descriptor still fits twice in a block: meta groups begin at even groups.
         let smallest = if self.features.is_64bit() { 64 } else { 32 };
         if !self.descriptor_size.is_power_of_two() || !(smallest..=512).contains(&self.descriptor_size) {
             return Err(damaged("s_desc_size", self.descriptor_size));
@@ -148,7 +148,7 @@ impl Superblock {
         (self.block_count - self.first_data_block).div_ceil(self.blocks_per_group.into())
     }
 
-    /// Returns whether `count` blocks from `block` lie in the filesystem and hold no boot sector or superblock.
+    /// Returns true if `count` blocks from `block` lie in the filesystem and contain no boot sector or superblock.
     pub(super) fn holds(&self, block: u64, count: u64) -> bool {
         block > self.first_data_block && block.checked_add(count).is_some_and(|end| end <= self.block_count)
     }

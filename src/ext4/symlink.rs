@@ -1,24 +1,24 @@
 //! Targets of symlinks.
 
 use super::error::InodeProblem;
-use super::{FileKind, Filesystem, Inode, ReadAt, ReadError};
+use super::{BlockSource, FileKind, Filesystem, Inode, ReadError};
 
-/// A shorter target stands in the inode.
+/// The length from which on a target is stored in a block; a shorter one is stored in the inode.
 const FAST_END: u64 = 60;
 
 impl Inode {
-    /// Returns whether the target stands in place of the block map.
+    /// Returns true if the target is stored in place of the block map.
     pub(super) fn is_fast_symlink(&self) -> bool {
         self.kind == FileKind::Symlink && self.size < FAST_END && !self.has_extents() && !self.has_inline_data()
     }
 }
 
-impl<R: ReadAt> Filesystem<R> {
-    /// Returns the target of a symlink: one byte or more, without NUL.
+impl<R: BlockSource> Filesystem<R> {
+    /// Returns the target of a symlink: at least one byte, without NUL.
     ///
     /// # Errors
     ///
-    /// An inode that is no symlink; a target that is empty, longer than a block, or holds a NUL byte.
+    /// The inode is not a symlink; the target is empty, longer than a block, or contains a NUL byte.
     pub fn target(&self, inode: &Inode) -> Result<Box<[u8]>, ReadError> {
         if inode.kind != FileKind::Symlink {
             return Err(inode.problem(InodeProblem::NotSymlink));

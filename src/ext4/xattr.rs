@@ -1,17 +1,17 @@
-//! Extended attributes: in the inode after its fields, in one block of their own, and values in inodes.
+//! Extended attributes: after the fields of the inode, in a block of their own, and values in other inodes.
 
 use std::ops::Range;
 
 use super::error::InodeProblem;
 use super::field::Fields;
-use super::{Filesystem, Inode, InodeNumber, ReadAt, ReadError};
+use super::{BlockSource, Filesystem, Inode, InodeNumber, ReadError};
 
 /// One extended attribute.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Xattr {
     /// The full name, as `security.capability`.
     pub name: Box<[u8]>,
-    /// The value as it is stored; [`super::acl`] converts those of POSIX ACLs.
+    /// The value as stored; `acl` converts the values of POSIX ACLs.
     pub value: Box<[u8]>,
 }
 
@@ -22,35 +22,35 @@ const BODY_HEADER: usize = 4;
 const BLOCK_HEADER: usize = 32;
 /// Bytes of an entry before its name.
 const ENTRY_HEADER: usize = 16;
-/// The largest value that Linux lets anyone set or get.
+/// The largest value that Linux can set or get.
 const VALUE_MAX: usize = 1 << 16;
-/// The most bytes that the values of one inode may have together when they are stored in other inodes, so that a few
-/// entries which share one of these cannot ask for gigabytes.
+/// The limit on the bytes of all values of one inode that are stored in other inodes, so that a few entries that share
+/// a value cannot claim gigabytes.
 const TOTAL_MAX: usize = 16 << 20;
 
-/// The name index of `system.`, and the name that holds inline data.
+/// The name index of `system.`, and the name of the xattr with inline data.
 const SYSTEM: u8 = 7;
 const INLINE_NAME: &[u8] = b"data";
 
-/// An entry as it stands in a list.
+/// An entry of a list.
 struct Entry<'a> {
     index: u8,
     suffix: &'a [u8],
-    value: Stored,
+    value: ValuePlace,
 }
 
-enum Stored {
-    /// Bytes of the area that holds the list.
+enum ValuePlace {
+    /// The range of the value in the area that contains the list.
     Here(Range<usize>),
     Inode(InodeNumber, usize),
 }
 
-impl<R: ReadAt> Filesystem<R> {
+impl<R: BlockSource> Filesystem<R> {
     /// Returns the xattrs of an inode, sorted by name; inline data is not one of them.
     ///
     /// # Errors
     ///
-    /// A damaged list; a name index that Linux does not define; a name that appears twice.
+    /// The list is damaged; Linux does not define a name index; a name occurs twice.
     pub fn xattrs(&self, inode: &Inode) -> Result<Vec<Xattr>, ReadError> {
         let mut xattrs = Vec::new();
         let body = inode.body_entries().map_err(|problem| inode.problem(problem))?;
@@ -79,8 +79,8 @@ impl<R: ReadAt> Filesystem<R> {
         for entry in entries {
             let name = entry.name().map_err(|problem| inode.problem(problem))?;
             let value = match entry.value {
-                Stored::Here(range) => area[range].into(),
-                Stored::Inode(number, size) => {
+                ValuePlace::Here(range) => area[range].into(),
+                ValuePlace::Inode(number, size) => {
                     total += size;
                     if size > VALUE_MAX || total > TOTAL_MAX {
                         return Err(inode.problem(InodeProblem::Xattr("its values are too large")));
@@ -113,14 +113,14 @@ impl Inode {
         entries(&self.raw, list, list)
     }
 
-    /// Returns where the bytes of `raw` stand that continue the inline data in the block map's place.
+    /// Returns the range of `raw` that continues the inline data in place of the block map.
     pub(super) fn inline_value(&self) -> Result<Range<usize>, ReadError> {
         let entries = self.body_entries().map_err(|problem| self.problem(problem))?;
         let end = self.raw.len();
         match entries.into_iter().find(Entry::is_inline_data).map(|entry| entry.value) {
             None => Ok(end..end),
-            Some(Stored::Here(range)) => Ok(range),
-            Some(Stored::Inode(number, _)) => Err(self.problem(InodeProblem::XattrInode(number))),
+            Some(ValuePlace::Here(range)) => Ok(range),
+            Some(ValuePlace::Inode(number, _)) => Err(self.problem(InodeProblem::XattrInode(number))),
         }
     }
 }
@@ -134,7 +134,7 @@ fn block_entries(block: &[u8]) -> Result<Vec<Entry<'_>>, InodeProblem> {
     entries(block, BLOCK_HEADER, 0)
 }
 
-/// Returns the list that begins at `start`; the places of values count from `base`.
+/// Returns the list that begins at `start`; the offsets of values are relative to `base`.
 fn entries(area: &[u8], start: usize, base: usize) -> Result<Vec<Entry<'_>>, InodeProblem> {
     let mut list = Vec::new();
     let mut offset = start;
@@ -149,12 +149,12 @@ fn entries(area: &[u8], start: usize, base: usize) -> Result<Vec<Entry<'_>>, Ino
         let suffix = rest.get(ENTRY_HEADER..length).ok_or(InodeProblem::Xattr("a name ends after their area"))?;
         let (e_value_offs, e_value_inum, e_value_size) = (field.u16(2), field.u32(4), field.u32(8) as usize);
         let value = match e_value_inum {
-            0 if e_value_size == 0 => Stored::Here(0..0),
+            0 if e_value_size == 0 => ValuePlace::Here(0..0),
             0 => {
                 let value = base + usize::from(e_value_offs);
-                Stored::Here(value..value.saturating_add(e_value_size))
+                ValuePlace::Here(value..value.saturating_add(e_value_size))
             }
-            inode => Stored::Inode(InodeNumber::new(inode), e_value_size),
+            inode => ValuePlace::Inode(InodeNumber::new(inode), e_value_size),
         };
         list.push(Entry { index: field.u8(1), suffix, value });
         offset += length.next_multiple_of(4);
@@ -163,12 +163,12 @@ fn entries(area: &[u8], start: usize, base: usize) -> Result<Vec<Entry<'_>>, Ino
     Ok(list)
 }
 
-/// Checks that values lie after the list and are not larger together than the room there: values that overlap would
-/// make much of few bytes.
+/// Checks that values lie after the list and are together not larger than the room there: overlapping values would
+/// multiply the data.
 fn check_values(list: &[Entry<'_>], room: Range<usize>) -> Result<(), InodeProblem> {
     let mut left = room.len();
     for entry in list {
-        let Stored::Here(value) = &entry.value else { continue };
+        let ValuePlace::Here(value) = &entry.value else { continue };
         if !value.is_empty() && (value.start < room.start || value.end > room.end) {
             return Err(InodeProblem::Xattr("a value lies outside their area"));
         }

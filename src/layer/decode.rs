@@ -1,54 +1,105 @@
-//! Decompresses a layer and checks it to its last byte, before anyone looks at what it says.
+//! Decompresses a layer and checks size, digest and diff ID before any of its entries is read.
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::pipeline::{ReadAhead, Sink, WriteBehind};
 use super::spool::{Spool, Spools};
+use super::store::Store;
+use super::zeros::{ZeroFinder, ZeroMap};
 use crate::cancel::Cancel;
-use crate::compression::{Compression, DecodeFault, decoder};
+use crate::compression::{Compression, DecodeFault, Decoder, decoder};
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::error::{Error, ErrorKind, Fault, Found, ImageProblem, LayerPlace, Place, Result};
+use crate::error::{Amount, Error, ErrorKind, Fault, ImageProblem, LayerPlace, Place, Result};
+use crate::image::{LayerBlob, LayerData};
 use crate::limits::{Limit, Limits};
-use crate::progress::Progress;
-use crate::read_at::{FileSlice, ReadAt};
-use crate::source::LayerBlob;
+use crate::memory::Memory;
+use crate::progress::{NoProgress, Progress};
+use crate::read_at::{FileSlice, ReadAt, SliceReader};
+use crate::work::{Scratch, WorkDir};
 
-/// How much is decompressed, hashed and written at once.
+/// Bytes that are decompressed, hashed and written at once.
 const BLOCK: usize = 256 << 10;
+/// The number of layers for which other threads read, hash and write while one decompresses: each takes memory for
+/// blocks that wait, and few are enough to occupy the processors.
+const PIPELINES: usize = 4;
+/// The size of a blob from which on the work of other threads is worth their start.
+const PIPELINE_FROM: u64 = 256 << 10;
 
-/// The window that zstd's levels up to 19 use: 8 MiB. Each decoder may have it; only one at a time has a larger one.
+/// The window that zstd's levels up to 19 use: 8 MiB. Every decoder may use it; only one decoder at a time may use a
+/// larger one.
 const COMMON_WINDOW_LOG: u32 = 23;
 
-/// What all layers of an image may use together.
+/// The limits that all layers of an image share.
 #[derive(Debug)]
 pub struct Budget {
     bytes: AtomicU64,
     entries: AtomicU64,
+    extents: AtomicU64,
     large_window: Mutex<()>,
+    /// The number of layers that may still be decoded by several threads.
+    pipelines: AtomicUsize,
     spools: Arc<Spools>,
+    memory: Arc<Memory>,
     limits: Limits,
 }
 
 impl Budget {
-    /// Returns the whole budget.
+    /// Returns an unused budget.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (bytes, entries) = (AtomicU64::new(limits.total_bytes), AtomicU64::new(limits.entries));
-        Self { bytes, entries, large_window: Mutex::default(), spools: Arc::default(), limits }
+        let extents = AtomicU64::new(limits.sparse_extents);
+        let memory = Arc::new(Memory::new(limits.metadata_bytes));
+        let (large_window, pipelines, spools) = (Mutex::default(), AtomicUsize::new(0), Arc::default());
+        Self { bytes, entries, extents, large_window, pipelines, spools, memory, limits }
     }
 
-    /// Returns the limits that it enforces.
+    /// Allows several threads for a layer if `jobs` are allowed for all.
+    #[must_use]
+    pub fn with_jobs(self, jobs: usize) -> Self {
+        let pipelines = if jobs > 1 { jobs.min(PIPELINES) } else { 0 };
+        Self { pipelines: AtomicUsize::new(pipelines), ..self }
+    }
+
+    /// Returns the limits.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    fn spend_bytes(&self, amount: u64) -> Result<()> {
+    /// Returns the budget of memory for metadata.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Returns a store of long values, in files of `scratch`.
+    #[must_use]
+    pub fn store(&self, scratch: &Scratch) -> Store {
+        Store::new(scratch.clone(), Arc::clone(&self.spools))
+    }
+
+    /// Maps a file of at least one byte that holds an uncompressed stream.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be mapped.
+    pub fn map(&self, file: &File) -> std::io::Result<Arc<Spool>> {
+        self.spools.map(file, ZeroMap::default())
+    }
+
+    /// Takes bytes from the budget.
+    ///
+    /// # Errors
+    ///
+    /// Fewer bytes are left.
+    pub fn spend_bytes(&self, amount: u64) -> Result<()> {
         spend(&self.bytes, amount, Limit::TotalBytes, self.limits.total_bytes)
     }
 
@@ -56,24 +107,55 @@ impl Budget {
         self.bytes.fetch_add(amount, Ordering::Relaxed);
     }
 
+    /// Returns the number of extents of sparse files that are left.
+    pub(super) fn extents_left(&self) -> u64 {
+        self.extents.load(Ordering::Relaxed)
+    }
+
+    /// Sets the number of extents that are left; layers are read one after the other.
+    pub(super) fn leave_extents(&self, left: u64) {
+        self.extents.store(left, Ordering::Relaxed);
+    }
+
     /// Waits until no other decoder holds a large zstd window.
     fn large_window(&self) -> MutexGuard<'_, ()> {
         self.large_window.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes one entry off.
+    /// Returns the turn of a layer to be decoded by several threads, unless others have all of them.
+    fn pipeline(&self) -> Option<PipelineTurn<'_>> {
+        let taken = self.pipelines.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        taken.is_ok().then_some(PipelineTurn(&self.pipelines))
+    }
+
+    /// Takes one entry from the budget.
     ///
     /// # Errors
     ///
-    /// None is left.
+    /// No entry is left.
     pub fn spend_entry(&self) -> Result<()> {
         spend(&self.entries, 1, Limit::Entries, self.limits.entries)
     }
 
-    /// Returns the error of a tree that has more inodes than there may be entries.
+    /// Returns the error of paths that follow too many or too long symlinks.
+    #[must_use]
+    pub fn no_symlink_step_left(&self) -> Error {
+        over(Limit::SymlinkSteps, self.limits.symlink_steps)
+    }
+
+    /// Returns the error of a tree with more inodes than the limit on entries.
     #[must_use]
     pub fn no_entry_left(&self) -> Error {
         over(Limit::Entries, self.limits.entries)
+    }
+}
+
+/// A turn that is given back when it is over.
+struct PipelineTurn<'a>(&'a AtomicUsize);
+
+impl Drop for PipelineTurn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -84,59 +166,87 @@ fn spend(left: &AtomicU64, amount: u64, limit: Limit, allowed: u64) -> Result<()
 }
 
 fn over(limit: Limit, allowed: u64) -> Error {
-    ErrorKind::Limit { place: Place::Layers, limit, allowed, found: Found::MoreThan(allowed) }.into()
+    ErrorKind::Limit { place: Place::Layers, limit, allowed, found: Amount::MoreThan(allowed) }.into()
 }
 
-/// A layer whose bytes are what manifest and config promise.
+/// A layer whose bytes match the manifest and the config.
 #[derive(Debug)]
 pub struct Layer {
-    /// Which of how many.
+    /// The position of the layer, and the number of layers.
     pub place: LayerPlace,
-    /// The uncompressed tar stream: a mapped file that has no name any more.
+    /// The uncompressed tar stream: a mapped, unlinked file.
     pub tar: Bytes,
-    /// The mapping that `tar` is; an empty stream has none.
+    /// The mapping that `tar` is part of; an empty stream has none.
     pub spool: Option<Arc<Spool>>,
-    /// How the blob is compressed.
+    /// The compression of the blob.
     pub compression: Compression,
-    /// The blob's size in bytes.
+    /// The size of the blob in bytes.
     pub blob_bytes: u64,
 }
 
-/// Decompresses a layer's bytes into a nameless file in `directory` and checks its size, its digest and its diff ID.
+/// Decompresses a layer into an unlinked file in `work` and checks size, digest and diff ID.
 ///
 /// # Errors
 ///
-/// The blob is damaged or not what was promised; all layers together pass a limit; the disk is full; a stop was asked
-/// for.
+/// The blob is damaged or does not match the manifest; all layers together exceed a limit; the disk is full; the run
+/// was cancelled.
 pub fn decode(
     blob: &LayerBlob,
     data: &FileSlice,
-    directory: &Path,
+    work: &WorkDir,
     budget: &Budget,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Layer> {
-    Decoding { blob, data, directory, budget, progress, cancel }.run()
+    let decoder = LayerDecoder { blob, data, work, directory: work.path(), budget, progress, cancel };
+    let (layer, StreamDigests { diff_id, .. }) = decoder.run()?;
+    if diff_id != blob.diff_id {
+        let promised = blob.diff_id.clone();
+        return Err(decoder.refusal(ImageProblem::DiffIdMismatch { promised, actual: diff_id }));
+    }
+    Ok(layer)
 }
 
-struct Decoding<'a> {
+/// Decompresses a tar archive of which no digest is known, like a layer, and returns the digest of its stream as well.
+///
+/// # Errors
+///
+/// The errors of [`decode`], but for those of digests.
+pub fn decode_unknown(
+    place: LayerPlace,
+    data: &FileSlice,
+    work: &WorkDir,
+    budget: &Budget,
+    cancel: &Cancel,
+) -> Result<(Layer, Digest)> {
+    let diff_id = place.digest.clone();
+    let local = LayerData::Local(data.clone());
+    let blob = &LayerBlob { place, media_type: None, digest: None, size: None, diff_id, data: local };
+    let decoder = LayerDecoder { blob, data, work, directory: work.path(), budget, progress: &NoProgress, cancel };
+    decoder.run().map(|(layer, digests)| (layer, digests.diff_id))
+}
+
+struct LayerDecoder<'a> {
     blob: &'a LayerBlob,
     data: &'a FileSlice,
+    work: &'a WorkDir,
     directory: &'a Path,
     budget: &'a Budget,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
 }
 
-/// What was seen while decompressing.
-struct Decoded {
+/// The digests, sizes and zeros seen while decompressing.
+struct StreamDigests {
     diff_id: Digest,
     blob_digest: Digest,
     bytes: u64,
+    zeros: ZeroMap,
 }
 
-impl Decoding<'_> {
-    fn run(&self) -> Result<Layer> {
+impl LayerDecoder<'_> {
+    /// Checks size and digest; the caller checks the diff ID.
+    fn run(&self) -> Result<(Layer, StreamDigests)> {
         let blob = self.blob;
         let blob_bytes = self.data.size();
         if let Some(promised) = blob.size.filter(|size| *size != blob_bytes) {
@@ -145,29 +255,27 @@ impl Decoding<'_> {
         let mut head = [0; Compression::MAGIC_LEN];
         let head_len = self.data.read_at(0, &mut head).map_err(Error::io("read", self.directory))?;
         let compression = Compression::of(&head[..head_len]).map_err(|problem| self.refusal(problem))?;
-        let spool = tempfile::tempfile_in(self.directory).map_err(Error::io("make a file in", self.directory))?;
-        let Decoded { diff_id, blob_digest, bytes } = match self.spool(compression, &spool) {
-            // Damaged bytes that are not the promised ones were damaged on the way: that says more.
+        let spool = self.work.scratch().make().map_err(Error::io("make a file in", self.directory))?;
+        let mut digests = match self.spool(compression, &spool) {
+            // Damaged bytes that also have the wrong digest were damaged in transit: the digest mismatch says more.
             Err(error) if error.fault() == Fault::Image => {
                 self.check_digest(&self.hash()?)?;
                 return Err(error);
             }
             other => other?,
         };
-        self.check_digest(&blob_digest)?;
-        if diff_id != blob.diff_id {
-            let promised = blob.diff_id.clone();
-            return Err(self.refusal(ImageProblem::DiffIdMismatch { promised, actual: diff_id }));
-        }
-        // Nothing can be mapped of an empty file.
-        let map = || self.budget.spools.map(&spool).map_err(Error::io("map a file in", self.directory));
-        let spool = if bytes == 0 { None } else { Some(map()?) };
+        self.check_digest(&digests.blob_digest)?;
+        self.work.scratch().note_written(&spool);
+        // An empty file cannot be mapped.
+        let zeros = std::mem::take(&mut digests.zeros);
+        let map = || self.budget.spools.map(&spool, zeros).map_err(Error::io("map a file in", self.directory));
+        let spool = if digests.bytes == 0 { None } else { Some(map()?) };
         let tar = spool.as_ref().map(Spool::bytes).unwrap_or_default();
-        Ok(Layer { place: blob.place.clone(), tar, spool, compression, blob_bytes })
+        Ok((Layer { place: blob.place.clone(), tar, spool, compression, blob_bytes }, digests))
     }
 
     /// Decompresses into `spool`; a zstd stream that needs a large window waits for its turn.
-    fn spool(&self, compression: Compression, spool: &File) -> Result<Decoded> {
+    fn spool(&self, compression: Compression, spool: &File) -> Result<StreamDigests> {
         let limit = self.budget.limits().zstd_window_log;
         if compression == Compression::Zstd && limit > COMMON_WINDOW_LOG {
             match self.spool_within(compression, spool, COMMON_WINDOW_LOG) {
@@ -183,39 +291,58 @@ impl Decoding<'_> {
         self.spool_within(compression, spool, limit)
     }
 
-    fn spool_within(&self, compression: Compression, mut spool: &File, zstd_window_log: u32) -> Result<Decoded> {
-        let Self { blob, directory, .. } = self;
-        let same_bytes = compression == Compression::None && self.algorithm() == blob.diff_id.algorithm();
-        let hasher = (!same_bytes).then(|| Hasher::new(self.algorithm()));
-        let raw = Watched { reader: self.data.reader(), hasher, progress: self.progress };
-        let mut decoder = decoder(compression, raw, zstd_window_log).map_err(Error::io("read", directory))?;
-        let mut diff_hasher = Hasher::new(blob.diff_id.algorithm());
-        let mut block = vec![0; BLOCK];
-        let mut bytes = 0;
-        loop {
-            self.cancel.check()?;
-            let n = match decoder.read(&mut block) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(error) => {
-                    let fault = DecodeFault::of(&error).map(|fault| fault.at(Place::Layer(blob.place.clone())));
-                    return Err(fault.unwrap_or_else(|| Error::io("read", directory)(error)));
-                }
+    fn spool_within(&self, compression: Compression, spool: &File, zstd_window_log: u32) -> Result<StreamDigests> {
+        let turn = if self.data.size() < PIPELINE_FROM { None } else { self.budget.pipeline() };
+        let beside = turn.is_some();
+        std::thread::scope(|scope| {
+            let raw = ReadAhead::new(scope, beside, || self.raw(compression));
+            let mut decoder = decoder(compression, raw, zstd_window_log).map_err(Error::io("read", self.directory))?;
+            let mut sink = WriteBehind::new(scope, beside, || SpoolWriter::new(self, spool));
+            let decoded = self.pump(&mut decoder, &mut sink);
+            // A block that could not be written came before any damage found since.
+            let SpoolWriter { hasher, bytes, zeros, .. } = sink.finish()?;
+            decoded?;
+            let diff_id = hasher.finish();
+            let blob_digest = match decoder.into_inner().and_then(|raw| raw.into_inner().hasher) {
+                Some(hasher) => hasher.finish(),
+                None => diff_id.clone(),
             };
-            self.budget.spend_bytes(n as u64)?;
-            diff_hasher.update(&block[..n]);
-            spool.write_all(&block[..n]).map_err(|error| Error::write(directory, bytes, error))?;
-            bytes += n as u64;
-        }
-        let diff_id = diff_hasher.finish();
-        let blob_digest = match decoder.into_inner().and_then(|raw| raw.hasher) {
-            Some(hasher) => hasher.finish(),
-            None => diff_id.clone(),
-        };
-        Ok(Decoded { diff_id, blob_digest, bytes })
+            Ok(StreamDigests { diff_id, blob_digest, bytes, zeros: zeros.finish() })
+        })
     }
 
-    /// Returns the algorithm of the blob's digest; where none was promised, the cheapest to be ignored.
+    /// Returns a reader of the blob, which hashes it unless the blob is the stream.
+    fn raw(&self, compression: Compression) -> HashingReader<'_, SliceReader> {
+        let same_bytes = compression == Compression::None && self.algorithm() == self.blob.diff_id.algorithm();
+        let hasher = (!same_bytes).then(|| Hasher::new(self.algorithm()));
+        HashingReader { reader: self.data.reader(), hasher, progress: self.progress }
+    }
+
+    /// Passes the decoded stream to a sink, until its end or until the sink fails.
+    fn pump<'s, R: Read, S: Sink + Send + 's>(
+        &self,
+        decoder: &mut Decoder<R>,
+        sink: &mut WriteBehind<'s, S>,
+    ) -> Result<()> {
+        let mut block = vec![0; BLOCK];
+        loop {
+            self.cancel.check()?;
+            let count = match decoder.read(&mut block) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) => {
+                    let fault = DecodeFault::of(&error).map(|fault| fault.at(Place::Layer(self.blob.place.clone())));
+                    return Err(fault.unwrap_or_else(|| Error::io("read", self.directory)(error)));
+                }
+            };
+            self.budget.spend_bytes(count as u64)?;
+            if !sink.pass(&mut block, count)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns the algorithm of the blob's digest; without a digest, the cheapest one, whose result is ignored.
     fn algorithm(&self) -> Algorithm {
         self.blob.digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm)
     }
@@ -227,7 +354,7 @@ impl Decoding<'_> {
         }
     }
 
-    /// Hashes the blob as it is kept.
+    /// Hashes the blob as it is stored.
     fn hash(&self) -> Result<Digest> {
         let mut reader = self.data.reader();
         let mut hasher = Hasher::new(self.algorithm());
@@ -246,14 +373,14 @@ impl Decoding<'_> {
     }
 }
 
-/// Hashes and reports the compressed bytes as they pass.
-struct Watched<'a, R> {
+/// Hashes the compressed bytes that pass and reports progress.
+struct HashingReader<'a, R> {
     reader: R,
     hasher: Option<Hasher>,
     progress: &'a dyn Progress,
 }
 
-impl<R: Read> Read for Watched<'_, R> {
+impl<R: Read> Read for HashingReader<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
         let n = self.reader.read(buf)?;
         if let Some(hasher) = &mut self.hasher {
@@ -261,6 +388,32 @@ impl<R: Read> Read for Watched<'_, R> {
         }
         self.progress.advance(n as u64);
         Ok(n)
+    }
+}
+
+/// Hashes the decoded stream, finds its zeros, and writes it to the spool.
+struct SpoolWriter<'a> {
+    spool: &'a File,
+    directory: &'a Path,
+    hasher: Hasher,
+    zeros: ZeroFinder,
+    bytes: u64,
+}
+
+impl<'a> SpoolWriter<'a> {
+    fn new(decoder: &LayerDecoder<'a>, spool: &'a File) -> Self {
+        let hasher = Hasher::new(decoder.blob.diff_id.algorithm());
+        Self { spool, directory: decoder.directory, hasher, zeros: ZeroFinder::default(), bytes: 0 }
+    }
+}
+
+impl Sink for SpoolWriter<'_> {
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.zeros.add(bytes);
+        self.spool.write_all(bytes).map_err(|error| Error::write(self.directory, self.bytes, error))?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
     }
 }
 

@@ -1,13 +1,19 @@
-//! What one layer says, entry by entry, freed from tar's spelling.
+//! The changes of one layer, independent of tar.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use super::octets::Octets;
 use super::spool::Spool;
+use super::store::Store;
 use super::whiteout::Whiteout;
+pub use super::xattrs::{Xattr, Xattrs};
+use super::zeros::is_zero;
+use crate::memory::ALLOCATION;
 use crate::path::ImagePath;
-pub use crate::tar::{Extent, Xattr};
+pub use crate::tar::Extent;
 use crate::time::Timestamp;
 
 /// One step of a changeset.
@@ -15,56 +21,70 @@ use crate::time::Timestamp;
 pub struct Change {
     /// The number of its tar entry, from 1.
     pub number: u64,
-    /// What it does.
+    /// The action.
     pub action: Action,
 }
 
-/// What a change does to the tree.
+/// The effect of a change on the tree.
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Adds or replaces a name.
     Add(Entry),
     /// Hides names of lower layers.
     Hide(Whiteout),
+    /// Adds a name for the caller, who means what is there: no directory is replaced, and none by anything else.
+    Put(Entry, Existing),
+}
+
+/// The treatment of a directory that exists where one is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays as it is.
+    Keep,
+    /// It gets the metadata of the entry.
+    Set,
+    /// Whatever exists stays as it is; a directory that is made is noted.
+    Fill,
 }
 
 /// A name that a layer adds or replaces.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Where it stands.
+    /// The path.
     pub path: ImagePath,
-    /// Whether it is AUFS bookkeeping: a source of hard links that no one sees.
+    /// True if it is AUFS bookkeeping: a hidden source of hard links.
     pub bookkeeping: bool,
-    /// Owner, mode, time and xattrs; those of a hard link's header only count as a remark.
+    /// Owner, mode, mtime and xattrs; those of a hard link are ignored, with a note.
     pub metadata: Metadata,
-    /// What stands there.
+    /// The kind of file and its content.
     pub body: Body,
 }
 
 /// The metadata of an inode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
-    /// Permission bits with setuid, setgid and sticky: 07777 at most.
+    /// The permission bits with setuid, setgid and sticky: 07777 at most.
     pub mode: u16,
-    /// Owner, 0 to 2^32-2.
+    /// The uid, 0 to 2^32-2.
     pub uid: u32,
-    /// Group, 0 to 2^32-2.
+    /// The gid, 0 to 2^32-2.
     pub gid: u32,
-    /// Modification time, within what ext4 holds.
+    /// The mtime, within the range of ext4.
     pub mtime: Timestamp,
-    /// Extended attributes, sorted by name; POSIX ACLs have the kernel's form (version 2).
-    pub xattrs: Box<[Xattr]>,
+    /// The xattrs; POSIX ACLs have the kernel's form (version 2), or are text until
+    /// `Tree::resolve_acls`.
+    pub xattrs: Xattrs,
 }
 
 impl Metadata {
-    /// Returns the metadata of a directory that no layer describes: 0755, root's, at a given time.
+    /// Returns the metadata of a directory that no layer describes: mode 0755, owned by root, with the given mtime.
     #[must_use]
     pub fn implied(mtime: Timestamp) -> Self {
-        Self { mode: 0o755, uid: 0, gid: 0, mtime, xattrs: Box::default() }
+        Self { mode: 0o755, uid: 0, gid: 0, mtime, xattrs: Xattrs::default() }
     }
 }
 
-/// What an entry makes.
+/// The kind of file that an entry creates.
 #[derive(Debug, Clone)]
 pub enum Body {
     /// A directory.
@@ -77,22 +97,22 @@ pub enum Body {
     Device(Device),
     /// A fifo.
     Fifo,
-    /// One more name for an inode that has a name already.
+    /// A further name of an existing inode.
     HardLink(ImagePath),
 }
 
-/// A device node's kind and number, as Linux can hold it.
+/// The kind and number of a device node, within the range of Linux.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Device {
-    /// Character or block.
+    /// The kind: character or block.
     pub kind: DeviceKind,
-    /// 0 to 4,095.
+    /// The major number, 0 to 4,095.
     pub major: u32,
-    /// 0 to 1,048,575.
+    /// The minor number, 0 to 1,048,575.
     pub minor: u32,
 }
 
-/// The two kinds of device nodes.
+/// The kind of a device node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
     /// A character device.
@@ -101,83 +121,195 @@ pub enum DeviceKind {
     Block,
 }
 
-/// A file's bytes: a slice of its layer's mapped spool, and where its holes are.
+/// The bytes of a file: a part of its layer's mapped spool, and the positions of its holes.
 #[derive(Clone, Default)]
-pub struct Content {
-    stored: Bytes,
-    /// Boxed, for an image has many files and few of them are sparse.
-    sparse: Option<Box<Sparse>>,
-    spool: Option<Arc<Spool>>,
+pub struct Content(Form);
+
+/// Kept small: an image has many files, and few of them are sparse.
+#[derive(Clone, Default)]
+enum Form {
+    #[default]
+    Empty,
+    Spooled {
+        spool: Arc<Spool>,
+        start: u64,
+        len: u64,
+    },
+    Held(Box<Bytes>),
+    Sparse(Box<Sparse>),
 }
 
 #[derive(Clone)]
 struct Sparse {
     size: u64,
-    pieces: Box<[Extent]>,
+    stored: Content,
+    /// The pieces, each as offset and length.
+    map: Octets,
 }
+
+/// Bytes of an encoded piece: offset and length.
+const PIECE: usize = 16;
 
 impl Content {
     /// Returns a file without holes.
     #[must_use]
     pub fn dense(stored: Bytes) -> Self {
-        Self { stored, sparse: None, spool: None }
+        Self(if stored.is_empty() { Form::Empty } else { Form::Held(Box::new(stored)) })
     }
 
-    /// Returns a file of `size` bytes whose `pieces`, in order, are stored one behind the other.
+    /// Returns a file without holes whose bytes are a part of a spool.
+    #[must_use]
+    pub fn spooled(spool: &Arc<Spool>, start: u64, len: u64) -> Self {
+        Self(if len == 0 { Form::Empty } else { Form::Spooled { spool: Arc::clone(spool), start, len } })
+    }
+
+    /// Returns a file of `size` bytes whose `pieces`, in order, are stored consecutively in `self`.
     ///
     /// The pieces are sorted, do not overlap, end before `size`, and add up to the stored bytes.
     #[must_use]
-    pub fn sparse(stored: Bytes, size: u64, pieces: Box<[Extent]>) -> Self {
-        debug_assert_eq!(pieces.iter().map(|p| p.len).sum::<u64>(), stored.len() as u64);
-        Self { stored, sparse: Some(Box::new(Sparse { size, pieces })), spool: None }
+    pub fn spread(self, size: u64, pieces: &[Extent]) -> Self {
+        debug_assert_eq!(pieces.iter().map(|p| p.len).sum::<u64>(), self.stored_len());
+        let map: Vec<u8> =
+            pieces.iter().flat_map(|p| [p.offset.to_le_bytes(), p.len.to_le_bytes()]).flatten().collect();
+        Self(Form::Sparse(Box::new(Sparse { size, stored: self, map: (&*map).into() })))
     }
 
-    /// Says of which spool the stored bytes are a slice.
-    #[must_use]
-    pub fn kept_in(self, spool: Option<Arc<Spool>>) -> Self {
-        Self { spool, ..self }
+    /// Returns the memory that the content takes beyond the value itself if its map is kept in a store.
+    pub(crate) fn memory(&self, store: &Store) -> u64 {
+        match &self.0 {
+            Form::Sparse(sparse) => size_of::<Sparse>() as u64 + ALLOCATION + store.memory_of(sparse.map.len()),
+            Form::Empty | Form::Spooled { .. } | Form::Held(_) => 0,
+        }
+    }
+
+    /// Moves the map of a sparse file into a store.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot write it.
+    pub(crate) fn keep_in(&mut self, store: &mut Store) -> std::io::Result<()> {
+        if let Form::Sparse(sparse) = &mut self.0 {
+            sparse.map = store.keep(&sparse.map)?;
+        }
+        Ok(())
     }
 
     /// Returns the file's size in bytes, holes included.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.sparse.as_ref().map_or(self.stored_len(), |sparse| sparse.size)
+        match &self.0 {
+            Form::Sparse(sparse) => sparse.size,
+            Form::Empty | Form::Spooled { .. } | Form::Held(_) => self.stored_len(),
+        }
     }
 
-    /// Returns how many bytes are stored.
+    /// Returns the number of stored bytes.
     #[must_use]
     pub fn stored_len(&self) -> u64 {
-        self.stored.len() as u64
+        match &self.0 {
+            Form::Empty => 0,
+            Form::Spooled { len, .. } => *len,
+            Form::Held(bytes) => bytes.len() as u64,
+            Form::Sparse(sparse) => sparse.stored.stored_len(),
+        }
     }
 
-    /// Returns the stored runs in order: where each begins in the file, and its bytes, 4 MiB at most. What lies between
-    /// is zero.
+    fn stored(&self) -> &[u8] {
+        match &self.0 {
+            Form::Empty => &[],
+            Form::Spooled { spool, start, len } => spool.range(*start, *len),
+            Form::Held(bytes) => bytes,
+            Form::Sparse(sparse) => sparse.stored.stored(),
+        }
+    }
+
+    /// Returns the pieces of a sparse file; `None` for a file without holes.
+    fn pieces(&self) -> Option<impl Iterator<Item = Extent>> {
+        let Form::Sparse(sparse) = &self.0 else { return None };
+        let word = |bytes: &[u8]| u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default());
+        let pieces = sparse.map.chunks_exact(PIECE);
+        Some(pieces.map(move |piece| Extent { offset: word(piece), len: word(&piece[8..]) }))
+    }
+
+    /// Returns the stored runs in order, each with its offset in the file, 4 MiB at most. The bytes between runs are
+    /// zero.
     pub fn runs(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let dense = self.sparse.is_none().then_some(Extent { offset: 0, len: self.stored_len() });
-        let pieces = self.sparse.as_ref().map_or(&[][..], |sparse| &sparse.pieces);
-        let extents = pieces.iter().copied().chain(dense);
-        let mut rest: &[u8] = &self.stored;
+        self.unread_runs().map(|run| (run.offset, run.bytes)).inspect(|(_, bytes)| self.touch(bytes.len() as u64))
+    }
+
+    /// Returns the runs of [`Content::runs`] for a caller who asks for their zeros and does not read them.
+    pub(crate) fn unread_runs(&self) -> impl Iterator<Item = UnreadRun<'_>> {
+        let pieces = self.pieces();
+        let dense = pieces.is_none().then_some(Extent { offset: 0, len: self.stored_len() });
+        let extents = pieces.into_iter().flatten().chain(dense);
+        let (spool, mut rest) = (self.spool(), self.stored());
+        let mut at = spool.map_or(0, |(_, start)| start);
         let runs = extents.filter_map(move |extent| {
             let (head, tail) = rest.split_at_checked(usize::try_from(extent.len).ok()?)?;
-            rest = tail;
-            Some((extent.offset, head))
+            let run = (extent.offset, at, head);
+            (rest, at) = (tail, at + extent.len);
+            Some(run)
         });
-        runs.flat_map(|(offset, bytes)| (offset..).step_by(RUN_MAX).zip(bytes.chunks(RUN_MAX)))
-            .inspect(|(_, bytes)| self.touch(bytes.len() as u64))
+        runs.flat_map(|(offset, at, bytes)| {
+            (offset..).step_by(RUN_MAX).zip((at..).step_by(RUN_MAX)).zip(bytes.chunks(RUN_MAX))
+        })
+        .map(move |((offset, at), bytes)| UnreadRun {
+            offset,
+            bytes,
+            at,
+            spool: spool.map(|(spool, _)| spool),
+        })
     }
 
-    /// Takes note that so many stored bytes are about to be looked at; [`Content::runs`] does it for its own.
+    /// Returns the spool of the stored bytes, with the position of the first.
+    fn spool(&self) -> Option<(&Spool, u64)> {
+        match &self.0 {
+            Form::Spooled { spool, start, .. } => Some((spool, *start)),
+            Form::Sparse(sparse) => sparse.stored.spool(),
+            Form::Empty | Form::Held(_) => None,
+        }
+    }
+
+    /// Counts `amount` stored bytes as about to be read; [`Content::runs`] does so for its own.
     pub fn touch(&self, amount: u64) {
-        self.spool.iter().for_each(|spool| spool.touch(amount));
+        match &self.0 {
+            Form::Spooled { spool, .. } => spool.touch(amount),
+            Form::Sparse(sparse) => sparse.stored.touch(amount),
+            Form::Empty | Form::Held(_) => {}
+        }
     }
 }
 
-/// The longest run: what may be in memory of a file at once.
+/// A stored run of a file that is not read.
+#[derive(Clone, Copy)]
+pub(crate) struct UnreadRun<'a> {
+    /// The offset in the file.
+    pub offset: u64,
+    bytes: &'a [u8],
+    /// The position in the spool.
+    at: u64,
+    spool: Option<&'a Spool>,
+}
+
+impl UnreadRun<'_> {
+    /// Returns the number of bytes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns true if all bytes of a part are zero, or there are none.
+    pub fn is_zero(&self, part: Range<usize>) -> bool {
+        let (start, bytes) = (part.start, &self.bytes[part]);
+        self.spool.map_or_else(|| is_zero(bytes), |spool| spool.is_zero(self.at + start as u64, bytes))
+    }
+}
+
+/// The longest run: the bytes of a file that may be in memory at once.
 const RUN_MAX: usize = 4 << 20;
 
 impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Content({} bytes, {} stored)", self.size(), self.stored.len())
+        write!(f, "Content({} bytes, {} stored)", self.size(), self.stored_len())
     }
 }
 
@@ -186,12 +318,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runs_give_every_stored_byte_its_place() {
+    fn runs_locate_every_stored_byte() {
         let runs = |content: &Content| content.runs().map(|(at, bytes)| (at, bytes.to_vec())).collect::<Vec<_>>();
         assert_eq!(runs(&Content::dense(Bytes::from_static(b"abc"))), [(0, b"abc".to_vec())]);
         assert_eq!(runs(&Content::dense(Bytes::new())), []);
         let pieces = [Extent { offset: 0, len: 2 }, Extent { offset: 9, len: 0 }, Extent { offset: 10, len: 1 }];
-        let sparse = Content::sparse(Bytes::from_static(b"abc"), 20, pieces.into());
+        let sparse = Content::dense(Bytes::from_static(b"abc")).spread(20, &pieces);
         assert_eq!(runs(&sparse), [(0, b"ab".to_vec()), (10, b"c".to_vec())]);
         assert_eq!(sparse.size(), 20);
     }

@@ -1,13 +1,18 @@
 //! One decoded layer: its entries and whiteouts in order.
 //!
-//! Knows nothing about other layers or about ext4.
+//! The module knows neither other layers nor ext4.
 
-mod convert;
+pub mod acl;
+mod changeset;
 mod decode;
 pub mod entry;
+mod octets;
+mod pipeline;
 mod spool;
+mod store;
 pub mod whiteout;
+mod xattrs;
+pub mod zeros;
 
-pub use convert::Changes;
-pub use decode::{Budget, Layer, decode};
-pub use spool::Spool;
+pub use decode::{Budget, Layer, decode, decode_unknown};
+pub use store::Store;

@@ -1,4 +1,4 @@
-//! A layer's uncompressed stream: a mapped file without a name, of which only a window stays in memory.
+//! A layer's uncompressed stream: a mapped, unlinked file of which only a window stays in memory.
 
 use std::fs::File;
 use std::io;
@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use memmap2::{Mmap, UncheckedAdvice};
 
-/// How many bytes of all mappings may be looked at before their pages are given back. They stay in the page cache, which
-/// the kernel may empty; what counts as this process's memory stays small however large the image is.
+use super::zeros::{ZeroMap, is_zero};
+
+/// The number of bytes read from all mappings after which their pages are released. They stay in the page cache, which
+/// the kernel may evict; the resident memory of this process stays small for images of any size.
 const WINDOW: u64 = 64 << 20;
-/// What the kernel maps around a byte that is looked at.
+/// Bytes that the kernel maps around an accessed byte.
 const READ_AHEAD: u64 = 64 << 10;
 
 /// The spools of an image, which share one window.
@@ -21,14 +23,15 @@ pub struct Spools {
     all: Mutex<Vec<Weak<Spool>>>,
 }
 
-/// A mapped file that takes note of what is looked at.
+/// A mapped file that counts the bytes read from it.
 #[derive(Debug)]
 pub struct Spool {
     map: Mmap,
+    zeros: ZeroMap,
     spools: Arc<Spools>,
 }
 
-/// Lets [`Bytes`] own a share of a spool.
+/// A share of a spool that can own [`Bytes`].
 struct Share(Arc<Spool>);
 
 impl AsRef<[u8]> for Share {
@@ -38,16 +41,17 @@ impl AsRef<[u8]> for Share {
 }
 
 impl Spools {
-    /// Maps a file of at least one byte, which nobody else may change any more.
+    /// Maps a file of at least one byte, whose zeros are known. The file must not be truncated, and bytes that were read
+    /// must not change.
     ///
     /// # Errors
     ///
-    /// The system's.
-    pub fn map(self: &Arc<Self>, file: &File) -> io::Result<Arc<Spool>> {
-        // SAFETY: the file has no name and was written by this process alone, which does not touch it any more, so it
-        // is neither changed nor cut while it is mapped.
+    /// The file cannot be mapped.
+    pub(super) fn map(self: &Arc<Self>, file: &File, zeros: ZeroMap) -> io::Result<Arc<Spool>> {
+        // SAFETY: the file has no name and only this process writes it. It never truncates the file, writes each byte
+        // before it makes a reference to it, and does not write it again.
         let map = unsafe { Mmap::map(file) }?;
-        let spool = Arc::new(Spool { map, spools: Arc::clone(self) });
+        let spool = Arc::new(Spool { map, zeros, spools: Arc::clone(self) });
         self.all().push(Arc::downgrade(&spool));
         Ok(spool)
     }
@@ -59,8 +63,8 @@ impl Spools {
     fn release(&self) {
         self.touched.store(0, Ordering::Relaxed);
         for spool in self.all().iter().filter_map(Weak::upgrade) {
-            // SAFETY: the pages of a shared mapping of a file are read from the file again when they are needed, so
-            // references into the mapping see the same bytes as before.
+            // SAFETY: pages of a shared file mapping are read from the file again when needed, so references into the
+            // mapping see the same bytes as before.
             let _ = unsafe { spool.map.unchecked_advise(UncheckedAdvice::DontNeed) };
         }
     }
@@ -73,9 +77,40 @@ impl Spool {
         Bytes::from_owner(Share(Arc::clone(self)))
     }
 
-    /// Takes note that so many bytes in a row are about to be looked at.
+    /// Returns the part of a range that lies within the mapping.
+    #[must_use]
+    pub fn range(&self, start: u64, len: u64) -> &[u8] {
+        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.map.len());
+        &self.map[index(start)..index(start.saturating_add(len))]
+    }
+
+    /// Returns true if all of some bytes of the mapping, which begin at `start`, are zero. They are read only if what is
+    /// known of the stream's zeros is not enough.
+    pub(super) fn is_zero(&self, start: u64, bytes: &[u8]) -> bool {
+        self.zeros.is_zero(start, bytes.len()).unwrap_or_else(|| {
+            self.touch_page(bytes.len() as u64);
+            is_zero(bytes)
+        })
+    }
+
+    /// Returns a short part and counts it as read.
+    #[must_use]
+    pub fn part(&self, offset: u32, len: u32) -> &[u8] {
+        self.touch_page(len.into());
+        self.range(offset.into(), len.into())
+    }
+
+    /// Counts a few bytes between others of their kind as read: the pages that they may touch.
+    fn touch_page(&self, len: u64) {
+        self.count(len.next_multiple_of(4096));
+    }
+
+    /// Counts `amount` consecutive bytes as about to be read.
     pub fn touch(&self, amount: u64) {
-        let amount = amount + READ_AHEAD;
+        self.count(amount + READ_AHEAD);
+    }
+
+    fn count(&self, amount: u64) {
         if self.spools.touched.fetch_add(amount, Ordering::Relaxed) + amount >= WINDOW {
             self.spools.release();
         }
@@ -89,12 +124,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_the_same_after_the_window_moved_on() {
+    fn bytes_are_equal_after_the_window_moved() {
         let spools = Arc::new(Spools::default());
         let mut file = tempfile::tempfile().unwrap();
         let content: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[1]).collect();
         file.write_all(&content).unwrap();
-        let spool = spools.map(&file).unwrap();
+        let spool = spools.map(&file, ZeroMap::default()).unwrap();
         drop(file);
         let bytes = spool.bytes();
         assert!(bytes == content);

@@ -1,6 +1,6 @@
-//! How a layer spells deletions: the names of marker entries (image-spec `layer.md`, Whiteouts).
+//! Whiteout markers: the names of marker entries (image-spec `layer.md`, Whiteouts).
 //!
-//! Only this file knows the prefix.
+//! No other module knows the prefix.
 
 use crate::path::ImagePath;
 
@@ -14,14 +14,14 @@ const BOOKKEEPING: &[u8] = b".wh..wh.";
 /// holds the marker, but not the directory itself. Neither hides anything that its own layer adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whiteout {
-    /// The path that disappears.
+    /// The path that is hidden.
     Explicit(ImagePath),
-    /// The directory whose children disappear.
+    /// The directory whose children are hidden.
     Opaque(ImagePath),
 }
 
 impl Whiteout {
-    /// Returns the path that disappears, or the directory whose children do.
+    /// Returns the path that is hidden, or the directory whose children are hidden.
     #[must_use]
     pub fn path(&self) -> &ImagePath {
         match self {
@@ -30,45 +30,51 @@ impl Whiteout {
     }
 }
 
-/// What a path's last name says about its entry.
+/// The class of an entry, from the last name of its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Spelling {
+pub enum NameClass {
     /// An ordinary entry.
     Ordinary,
     /// A marker.
     Marker(Whiteout),
-    /// AUFS bookkeeping: not part of the tree that a user sees, but hard links to it work.
+    /// AUFS bookkeeping: not part of the tree, but hard links to it are valid.
     Bookkeeping,
     /// A marker that names no file (`.wh.`, `.wh..`, `.wh...`).
     Invalid,
 }
 
-/// Reads the last name of an entry's path.
+/// Returns true for a name that a layer cannot give to a file.
 #[must_use]
-pub fn spelling(path: &ImagePath) -> Spelling {
+pub fn is_reserved(name: &[u8]) -> bool {
+    name.starts_with(PREFIX)
+}
+
+/// Classifies the last name of an entry's path.
+#[must_use]
+pub fn classify(path: &ImagePath) -> NameClass {
     let Some((parent, name)) = path.split_last() else {
-        return Spelling::Ordinary;
+        return NameClass::Ordinary;
     };
     if name == OPAQUE {
-        return Spelling::Marker(Whiteout::Opaque(ImagePath::join(parent, b"")));
+        return NameClass::Marker(Whiteout::Opaque(ImagePath::join(parent, b"")));
     }
     if is_bookkeeping(name) {
-        return Spelling::Bookkeeping;
+        return NameClass::Bookkeeping;
     }
     match name.strip_prefix(PREFIX) {
-        None => Spelling::Ordinary,
-        Some(b"" | b"." | b"..") => Spelling::Invalid,
-        Some(hidden) => Spelling::Marker(Whiteout::Explicit(ImagePath::join(parent, hidden))),
+        None => NameClass::Ordinary,
+        Some(b"" | b"." | b"..") => NameClass::Invalid,
+        Some(hidden) => NameClass::Marker(Whiteout::Explicit(ImagePath::join(parent, hidden))),
     }
 }
 
-/// Returns whether a name is AUFS bookkeeping.
+/// Returns true if a name is AUFS bookkeeping.
 #[must_use]
 pub fn is_bookkeeping(name: &[u8]) -> bool {
     name.starts_with(BOOKKEEPING)
 }
 
-/// Returns whether a parent of the path has a name that begins like a marker's without being bookkeeping.
+/// Returns true if a parent of the path has a name with the marker prefix that is not bookkeeping.
 #[must_use]
 pub fn marker_among_parents(path: &ImagePath) -> bool {
     let looks_so = |name: &[u8]| name.starts_with(PREFIX) && !is_bookkeeping(name);
@@ -83,35 +89,35 @@ mod tests {
         ImagePath::of_entry(raw).unwrap()
     }
 
-    fn explicit(raw: &[u8]) -> Spelling {
-        Spelling::Marker(Whiteout::Explicit(path(raw)))
+    fn explicit(raw: &[u8]) -> NameClass {
+        NameClass::Marker(Whiteout::Explicit(path(raw)))
     }
 
     #[test]
-    fn the_last_name_decides() {
-        let table: &[(&[u8], Spelling)] = &[
-            (b"", Spelling::Ordinary),
-            (b"etc/passwd", Spelling::Ordinary),
-            (b".wh.etc/passwd", Spelling::Ordinary),
-            (b".WH.etc", Spelling::Ordinary),
-            (b"a.wh.b", Spelling::Ordinary),
+    fn the_last_name_decides_the_whiteout() {
+        let table: &[(&[u8], NameClass)] = &[
+            (b"", NameClass::Ordinary),
+            (b"etc/passwd", NameClass::Ordinary),
+            (b".wh.etc/passwd", NameClass::Ordinary),
+            (b".WH.etc", NameClass::Ordinary),
+            (b"a.wh.b", NameClass::Ordinary),
             (b".wh.etc", explicit(b"etc")),
             (b"a/.wh.b", explicit(b"a/b")),
             (b"./a/.wh.b/", explicit(b"a/b")),
             (b".wh.\xff", explicit(b"\xff")),
             (b".wh....", explicit(b"...")),
             (b".wh..hidden", explicit(b".hidden")),
-            (b".wh..wh.x", Spelling::Bookkeeping),
-            (b".wh..wh.", Spelling::Bookkeeping),
-            (b"a/.wh..wh.plnk", Spelling::Bookkeeping),
-            (b".wh..wh..opq", Spelling::Marker(Whiteout::Opaque(path(b"")))),
-            (b"a/b/.wh..wh..opq", Spelling::Marker(Whiteout::Opaque(path(b"a/b")))),
-            (b".wh.", Spelling::Invalid),
-            (b"a/.wh..", Spelling::Invalid),
-            (b"a/.wh...", Spelling::Invalid),
+            (b".wh..wh.x", NameClass::Bookkeeping),
+            (b".wh..wh.", NameClass::Bookkeeping),
+            (b"a/.wh..wh.plnk", NameClass::Bookkeeping),
+            (b".wh..wh..opq", NameClass::Marker(Whiteout::Opaque(path(b"")))),
+            (b"a/b/.wh..wh..opq", NameClass::Marker(Whiteout::Opaque(path(b"a/b")))),
+            (b".wh.", NameClass::Invalid),
+            (b"a/.wh..", NameClass::Invalid),
+            (b"a/.wh...", NameClass::Invalid),
         ];
         for (raw, want) in table {
-            assert_eq!(spelling(&path(raw)), *want, "{:?}", path(raw));
+            assert_eq!(classify(&path(raw)), *want, "{:?}", path(raw));
         }
     }
 

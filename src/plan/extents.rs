@@ -1,16 +1,16 @@
-//! How many blocks of its own the extent tree of a file takes.
+//! The number of blocks of a file's extent tree.
 
-/// Extents that the inode itself holds.
+/// The number of extents that the inode itself holds.
 const IN_INODE: u64 = 4;
-/// Extents, or nodes below, that a block holds.
+/// The number of extents, or of nodes below, in a block.
 const IN_BLOCK: u64 = 340;
 
-/// An extent tree to whose end extents are added one by one, as libext2fs does it.
+/// An extent tree to which extents are added one by one at the end, as libext2fs does it.
 ///
-/// A full node is left with all but its last entry, which begins the next one (`extent_node_split` at the end of a file).
+/// A full node is split before its last entry, which begins the next node (`extent_node_split` at the end of a file).
 #[derive(Debug, Clone)]
 pub(super) struct ExtentTree {
-    /// Entries of the last node of each level, the one in the inode first.
+    /// The number of entries in the last node of each level, the one in the inode first.
     last: Vec<u64>,
 }
 
@@ -19,7 +19,7 @@ impl ExtentTree {
         Self { last: vec![0] }
     }
 
-    /// Adds an extent; returns how many blocks the tree grows by.
+    /// Adds an extent; returns the number of blocks by which the tree grows.
     pub fn add(&mut self) -> u64 {
         let leaf = self.last.len() - 1;
         let grown = if self.is_full(leaf) { self.split(leaf) } else { 0 };
@@ -46,7 +46,7 @@ impl ExtentTree {
     }
 }
 
-/// Returns the blocks of a tree whose nodes are filled up, as the direct engine writes them.
+/// Returns the number of blocks of a tree with full nodes, as the direct engine writes them.
 pub(super) fn packed(extents: u64) -> u64 {
     if extents <= IN_INODE {
         return 0;
@@ -60,8 +60,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trees_grow_as_mke2fs_lets_them_grow() {
-        // Measured with mke2fs 1.47.0: the blocks of files with so many runs, less their data.
+    fn extent_trees_have_the_depth_of_mke2fs() {
+        // Measured with mke2fs 1.47.0: the blocks of files with this number of runs, without their data.
         let measured = [
             (1, 0),
             (4, 0),
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_trees_have_no_room_to_spare() {
+    fn packed_extent_trees_are_full() {
         for (extents, blocks) in [(4, 0), (5, 1), (340, 1), (341, 2), (1360, 4), (1361, 6), (462_400, 1360 + 4)] {
             assert_eq!(packed(extents), blocks, "{extents}");
         }

@@ -1,16 +1,17 @@
-//! The features of the filesystem: which of them can be chosen, and how `mke2fs` spells them.
+//! The features of the filesystem: the selectable ones, and their names in `mke2fs`.
 
 use std::fmt;
 
-use super::options::Journal;
+use super::journal::Journal;
 
-/// Which of the features that can be chosen a filesystem has.
+/// The selectable features of a filesystem.
 ///
-/// Each changes only what the plan, the reader and e2fsck all know, so that the proof stays whole.
+/// Only features that the plan, the reader and e2fsck all support are selectable, so that the verification stays
+/// complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Features(u8);
 
-/// A feature that can be chosen.
+/// A selectable feature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Feature {
     MetadataCsum = 1,
@@ -21,7 +22,7 @@ enum Feature {
     ResizeInode = 32,
 }
 
-/// Their names, in the order in which `mke2fs` is given them.
+/// The names of the features, in the order in which they are passed to `mke2fs`.
 const CHOICES: [(Feature, &str); 6] = [
     (Feature::DirIndex, "dir_index"),
     (Feature::ResizeInode, "resize_inode"),
@@ -31,17 +32,17 @@ const CHOICES: [(Feature, &str); 6] = [
     (Feature::MetadataCsumSeed, "metadata_csum_seed"),
 ];
 const JOURNAL: &str = "has_journal";
-/// What every filesystem has, because the tree or the proof needs it.
+/// The features of every filesystem, which the tree or the verification needs.
 const FIXED: [&str; 8] =
     ["ext_attr", "filetype", "extent", "sparse_super", "large_file", "huge_file", "dir_nlink", "extra_isize"];
 
-/// Why a list of features is refused.
+/// The reason why a list of features is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum FeatureFault {
     #[error("names no feature between two commas")]
     Empty,
-    #[error("{0} is not among the features that planish can prove; those to choose are {list}", list = choices())]
+    #[error("{0} is not among the features that planish can verify; it supports {list}", list = choices())]
     Unsupported(String),
     #[error("{0} cannot be left out: every filesystem of planish has it")]
     Fixed(&'static str),
@@ -61,24 +62,24 @@ impl Default for Features {
 }
 
 impl Features {
-    /// Reads a list as `mke2fs -O` takes it, which is added to the default: names, those with `^` taken away. The
-    /// journal is returned apart: whether the list wants one, if it says so.
+    /// Parses a list in the form of `mke2fs -O`, which changes the default: names are added, names after `^` are
+    /// removed. The journal is returned separately: `Some` if the list has it.
     ///
     /// # Errors
     ///
-    /// A feature that is unknown here, or that cannot be missing.
+    /// A feature is unknown, or cannot be removed.
     pub fn parse(list: &str) -> Result<(Self, Option<bool>), FeatureFault> {
         let (mut features, mut journal) = (Self::default(), None);
         for item in list.split(',').map(str::trim) {
-            let (name, wanted) = item.strip_prefix('^').map_or((item, true), |name| (name, false));
+            let (name, enabled) = item.strip_prefix('^').map_or((item, true), |name| (name, false));
             if name.is_empty() {
                 return Err(FeatureFault::Empty);
             } else if name == JOURNAL {
-                journal = Some(wanted);
+                journal = Some(enabled);
             } else if let Some((feature, _)) = CHOICES.iter().find(|(_, known)| *known == name) {
-                features.set(*feature, wanted);
+                features.set(*feature, enabled);
             } else if let Some(fixed) = FIXED.iter().find(|fixed| **fixed == name) {
-                if !wanted {
+                if !enabled {
                     return Err(FeatureFault::Fixed(fixed));
                 }
             } else {
@@ -91,8 +92,8 @@ impl Features {
         Ok((features, journal))
     }
 
-    fn set(&mut self, feature: Feature, wanted: bool) {
-        if wanted {
+    fn set(&mut self, feature: Feature, enabled: bool) {
+        if enabled {
             self.0 |= feature as u8;
         } else {
             self.0 &= !(feature as u8);
@@ -103,31 +104,31 @@ impl Features {
         self.0 & feature as u8 != 0
     }
 
-    /// Returns whether directory blocks end in a checksum.
+    /// Returns true if directory blocks end in a checksum.
     #[must_use]
     pub fn metadata_csum(self) -> bool {
         self.has(Feature::MetadataCsum)
     }
 
-    /// Returns whether group descriptors have 64 bytes.
+    /// Returns true if group descriptors have 64 bytes.
     #[must_use]
     pub fn wide(self) -> bool {
         self.has(Feature::Wide)
     }
 
-    /// Returns whether the bitmaps and inode tables of 16 groups lie together.
+    /// Returns true if the bitmaps and inode tables of 16 groups lie together.
     #[must_use]
     pub fn flex_bg(self) -> bool {
         self.has(Feature::FlexBg)
     }
 
-    /// Returns whether blocks are kept for the group descriptors of a larger filesystem.
+    /// Returns true if blocks are reserved for the group descriptors of a larger filesystem.
     #[must_use]
     pub fn resize_inode(self) -> bool {
         self.has(Feature::ResizeInode)
     }
 
-    /// Returns the whole list for `mke2fs -O`, so that no configuration of a distribution adds to it.
+    /// Returns the complete list for `mke2fs -O`, so that the configuration of a distribution adds nothing.
     #[must_use]
     pub fn for_mke2fs(self, has_journal: bool) -> String {
         let chosen = CHOICES.into_iter().filter(|(feature, _)| self.has(*feature)).map(|(_, name)| name);
@@ -136,7 +137,7 @@ impl Features {
         list.join(",")
     }
 
-    /// Returns the first choice that the direct engine, which writes the default only, cannot make.
+    /// Returns the first feature that the direct engine, which writes only the default, does not support.
     #[must_use]
     pub fn beyond_direct(self, journal: Journal) -> Option<String> {
         if journal == Journal::None {
@@ -175,13 +176,12 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_proven_is_refused_by_name() {
+    fn unverifiable_features_are_refused_by_name() {
         let text = |list: &str| Features::parse(list).unwrap_err().to_string();
         let choices = "has_journal, dir_index, resize_inode, flex_bg, 64bit, metadata_csum, metadata_csum_seed";
         for name in ["bigalloc", "inline_data", "encrypt", "casefold", "^uninit_bg", "orphan_file", "none", "a\x1b"] {
             let shown = name.replace('\x1b', "\\x1b");
-            let expected =
-                format!("{shown} is not among the features that planish can prove; those to choose are {choices}");
+            let expected = format!("{shown} is not among the features that planish can verify; it supports {choices}");
             assert_eq!(text(name), expected);
         }
         assert_eq!(text("64bit,^extent"), "extent cannot be left out: every filesystem of planish has it");

@@ -1,39 +1,35 @@
-//! Fills a filesystem in thought, as each engine does, and counts the blocks.
+//! Simulates the block allocation of each engine and counts the blocks.
 //!
-//! What a tree needs is known from the tree alone but for one thing: the extents of a file. Where it has to go around
-//! something, it has one more, and every few hundred take a block. The rules here are those of libext2fs 1.46 to 1.47
-//! (`ext2fs_new_block3`, `extent_bmap`, `ext2fs_allocate_group_table`): the first free block, or the first after the one
-//! before.
+//! The blocks of a tree are known from the tree alone, except for the extents of files: a file that has to be split
+//! around allocated blocks has a further extent, and every few hundred extents take a block. The rules are those of
+//! libext2fs 1.46 to 1.47 (`ext2fs_new_block3`, `extent_bmap`, `ext2fs_allocate_group_table`): the first free block, or
+//! the first after the previous one.
+
+use std::collections::{HashMap, HashSet};
 
 use super::extents::{ExtentTree, packed};
 use super::geometry::Geometry;
 use super::groups::Groups;
 use super::space::Space;
+use super::steps::{Step, Steps};
+use crate::cancel::Cancel;
+use crate::error::Result;
 
-/// The longest extent that libext2fs lengthens block by block, and the longest there is.
+/// The longest extent that libext2fs extends block by block, and the longest possible extent.
 const EXTENT_GROWN: u64 = 32_767;
 pub(super) const EXTENT_MAX: u64 = 32_768;
-/// Blocks of a `lost+found`.
+/// The number of blocks of a `lost+found`.
 pub(super) const LOST_FOUND_BLOCKS: u64 = 4;
 
-/// What takes blocks, in the order in which the engines give them out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A new directory, by inode number, gets its first block.
-    Directory(u32),
-    /// A directory gets one more: 0 is the root, 1 `lost+found`, the others follow as they are made.
-    Grow(u32),
-    /// A symlink, by inode number, gets its block.
-    Symlink(u32),
-    /// Blocks of a file, one behind the other; the file's first ones?
-    Run { first: bool, blocks: u64 },
-}
-
-/// Returns the blocks that `mkfs.ext4 -d` takes for all steps, the root and `lost+found`.
-pub(super) fn by_mkfs(steps: &[Step], geometry: &Geometry) -> u64 {
+/// Returns the number of blocks that `mkfs.ext4 -d` takes for all steps, the root and `lost+found`.
+///
+/// # Errors
+///
+/// The run was cancelled.
+pub(super) fn by_mkfs(steps: &Steps, geometry: &Geometry, cancel: &Cancel) -> Result<u64> {
     let groups = &geometry.groups;
-    let mut filling = Filling { space: Space::new(groups.blocks), used: 0 };
-    place_metadata(&mut filling.space, groups, true);
+    let mut filling = Allocator { space: Space::new(groups.blocks), used: 0 };
+    place_metadata(&mut filling.space, groups, true, cancel)?;
     let (mut root, mut lost_found) = (Chain::new(EXTENT_GROWN), Chain::new(EXTENT_GROWN));
     filling.append(&mut root, 0, 1);
     (0..LOST_FOUND_BLOCKS).for_each(|_| filling.append(&mut lost_found, 0, 1));
@@ -45,17 +41,25 @@ pub(super) fn by_mkfs(steps: &[Step], geometry: &Geometry) -> u64 {
     filling.append(&mut journal, journal_goal(&filling.space, groups), geometry.journal_blocks);
     filling.used -= geometry.journal_blocks;
 
-    let mut directories = vec![root, lost_found];
+    // Most directories have one block and no further step.
+    let growing: HashSet<u32> =
+        steps.iter().filter_map(|s| if let Step::Grow(n) = s { Some(n) } else { None }).collect();
+    let mut directories = HashMap::from([(0, root), (1, lost_found)]);
+    let mut next = 2;
     let mut file = Chain::new(EXTENT_GROWN);
-    for step in steps {
-        match *step {
+    for step in steps.iter() {
+        cancel.check()?;
+        match step {
             Step::Directory(number) => {
                 let mut chain = Chain::new(EXTENT_GROWN);
                 filling.append(&mut chain, goal_of(number, groups), 1);
-                directories.push(chain);
+                if growing.contains(&next) {
+                    directories.insert(next, chain);
+                }
+                next += 1;
             }
             Step::Grow(directory) => {
-                if let Some(chain) = directories.get_mut(directory as usize) {
+                if let Some(chain) = directories.get_mut(&directory) {
                     filling.append(chain, 0, 1);
                 }
             }
@@ -69,14 +73,18 @@ pub(super) fn by_mkfs(steps: &[Step], geometry: &Geometry) -> u64 {
             }
         }
     }
-    filling.used
+    Ok(filling.used)
 }
 
-/// Returns the blocks that the direct engine takes for `others` blocks and then the runs of files.
-pub(super) fn directly(steps: &[Step], others: u64, geometry: &Geometry) -> u64 {
+/// Returns the number of blocks that the direct engine takes for `others` blocks and then the runs of files.
+///
+/// # Errors
+///
+/// The run was cancelled.
+pub(super) fn directly(steps: &Steps, others: u64, geometry: &Geometry, cancel: &Cancel) -> Result<u64> {
     let groups = &geometry.groups;
     let mut space = Space::new(groups.blocks);
-    place_metadata(&mut space, groups, false);
+    place_metadata(&mut space, groups, false, cancel)?;
     let mut used = others;
     let (mut cursor, mut extents) = (0, 0);
     let mut take = |mut blocks: u64, extents: &mut u64| {
@@ -92,8 +100,9 @@ pub(super) fn directly(steps: &[Step], others: u64, geometry: &Geometry) -> u64 
     used += packed(extents);
     take(packed(extents) + others, &mut 0);
     extents = 0;
-    for step in steps {
-        let Step::Run { first, blocks } = *step else { continue };
+    for step in steps.iter() {
+        cancel.check()?;
+        let Step::Run { first, blocks } = step else { continue };
         if first {
             used += packed(extents);
             take(packed(extents), &mut 0);
@@ -102,7 +111,7 @@ pub(super) fn directly(steps: &[Step], others: u64, geometry: &Geometry) -> u64 
         used += blocks;
         take(blocks, &mut extents);
     }
-    used + packed(extents)
+    Ok(used + packed(extents))
 }
 
 /// The blocks of one inode so far.
@@ -110,10 +119,10 @@ struct Chain {
     tree: ExtentTree,
     first: u64,
     last: Option<u64>,
-    /// Blocks of the last extent, and how many it may have.
+    /// The number of blocks of the last extent, and its maximum.
     length: u64,
     longest: u64,
-    /// Whether the next block follows the last one in the file.
+    /// True if the next block follows the last one in the file.
     follows: bool,
 }
 
@@ -127,12 +136,12 @@ impl Chain {
     }
 }
 
-struct Filling {
+struct Allocator {
     space: Space,
     used: u64,
 }
 
-impl Filling {
+impl Allocator {
     fn append(&mut self, chain: &mut Chain, goal: u64, mut blocks: u64) {
         while blocks > 0 {
             let goal = chain.last.filter(|_| chain.follows).unwrap_or(goal);
@@ -169,15 +178,15 @@ impl Filling {
     }
 }
 
-/// Returns where the search for the block of a new directory or symlink begins: at its inode's groups.
+/// Returns the block from which on a block for a new directory or symlink is searched: in the groups of its inode.
 fn goal_of(number: u32, groups: &Groups) -> u64 {
     let group = u64::from(number - 1) / groups.inodes_per_group;
     (group - group % groups.flex_size()) * groups.per_group
 }
 
-/// Takes the blocks of superblocks, descriptors, bitmaps and inode tables; `apart`: a single group leaves room between
-/// them for those of 15 more.
-fn place_metadata(space: &mut Space, groups: &Groups, apart: bool) {
+/// Allocates the blocks of superblocks, descriptors, bitmaps and inode tables; `apart` is true if a single group leaves
+/// space between them for those of 15 more.
+fn place_metadata(space: &mut Space, groups: &Groups, apart: bool, cancel: &Cancel) -> Result<()> {
     let count = groups.count();
     for group in 0..count {
         space.reserve(group * groups.per_group, groups.front(group));
@@ -185,6 +194,7 @@ fn place_metadata(space: &mut Space, groups: &Groups, apart: bool) {
     let flex = groups.flex_size();
     let mut next = [0; 3];
     for group in 0..count {
+        cancel.check()?;
         let last = (group - group % flex + flex - 1).min(count - 1);
         if group % flex == 0 {
             let together = last - group + 1;
@@ -198,9 +208,10 @@ fn place_metadata(space: &mut Space, groups: &Groups, apart: bool) {
             *next = start + length;
         }
     }
+    Ok(())
 }
 
-/// Returns where the search for the journal's blocks begins: in the middle, where most is free.
+/// Returns the block from which on the journal's blocks are searched: in the middle, where most blocks are free.
 fn journal_goal(space: &Space, groups: &Groups) -> u64 {
     let (count, flex) = (groups.count(), groups.flex_size());
     let middle = groups.blocks / 2 / groups.per_group;

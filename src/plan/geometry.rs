@@ -1,68 +1,67 @@
-//! How many blocks an ext4 filesystem itself takes, and how large it must be to hold so many more.
+//! The number of blocks of an ext4 filesystem's own structures, and the size that a filesystem needs for its content.
 //!
 //! The rules are those of `mke2fs` 1.46 to 1.47 for blocks of 4 KiB, inodes of 256 bytes and sparse superblocks. The
 //! direct engine follows them, but always writes a journal.
 
-use super::engine::Engine;
+use super::choice::Engine;
+use super::constants::{BLOCK_SIZE, INODE_SIZE};
 use super::feature::Features;
 use super::groups::{Groups, PER_GROUP_MAX};
-use super::options::Journal;
+use super::journal::Journal;
 use crate::error::{ErrorKind, Result};
 
-/// Bytes of a block.
-pub const BLOCK_SIZE: u64 = 4096;
-/// Bytes of an inode.
-pub const INODE_SIZE: u64 = 256;
-/// Inode numbers that belong to the filesystem itself; the root is one of them, `lost+found` is the last.
+/// The number of reserved inodes; the root is one of them, `lost+found` is the last.
 pub const RESERVED_INODES: u64 = 11;
 
 /// The direct engine puts the bitmaps and tables of 16 groups into the first of them, beside up to 1,025 blocks of
 /// superblock and descriptors: 16 * (2 + 1,976) + 1,025 blocks are fewer than a group has.
 const INODES_PER_GROUP_MAX_DIRECT: u64 = 1976 * BLOCK_SIZE / INODE_SIZE;
-/// The direct engine's journal has at least 1,024 blocks and takes at most a quarter of the filesystem.
+/// The least number of blocks for the direct engine, whose journal has at least 1,024 blocks and takes at most a
+/// quarter of the filesystem.
 const BLOCKS_MIN_DIRECT: u64 = 4096;
-/// One less than blocks can be numbered with 32 bits.
+/// The largest number of blocks: one less than 32 bits can number.
 const BLOCKS_MAX: u64 = u32::MAX as u64 - 1;
-/// Kept back for versions of `mke2fs` that place some blocks otherwise; the count for 1.47.0 is exact.
+/// The number of reserve blocks, for versions of `mke2fs` that place some blocks differently; the count for 1.47.0 is
+/// exact.
 const SPARE_BLOCKS: u64 = 8;
-/// How much of a filesystem, and how many blocks, may stay free although nobody asked for it.
+/// The part of a filesystem, and the number of blocks, that may stay free without being requested.
 const WASTE_PARTS: u64 = 100;
 const WASTE_MIN: u64 = 16;
 
-/// What decides how a filesystem is laid out, beside its size.
+/// The properties of a filesystem, other than its size, that determine its layout.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
-    /// What writes it.
+    /// The engine.
     pub engine: Engine,
-    /// Its features.
+    /// The features.
     pub features: Features,
-    /// Its journal.
+    /// The journal.
     pub journal: Journal,
 }
 
 /// The layout of a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
-    /// Blocks in all.
+    /// The number of blocks.
     pub blocks: u64,
-    /// Inodes in all, as `mke2fs` rounds them.
+    /// The number of inodes, as `mke2fs` rounds it.
     pub inodes: u64,
-    /// Blocks of the journal; 0 when there is none.
+    /// The number of blocks of the journal; 0 if there is none.
     pub journal_blocks: u64,
-    /// Blocks of superblocks, group descriptors, bitmaps and inode tables.
+    /// The number of blocks of superblocks, group descriptors, bitmaps and inode tables.
     pub metadata_blocks: u64,
-    /// Its block groups.
+    /// The block groups.
     pub groups: Groups,
-    /// Blocks that are kept back.
+    /// The number of reserve blocks.
     spare: u64,
 }
 
 impl Geometry {
-    /// Returns the smallest filesystem with `inodes` inodes and room for as many blocks of content as `content` says.
+    /// Returns the smallest filesystem with `inodes` inodes and room for the blocks of content that `content` returns.
     ///
     /// # Errors
     ///
-    /// Its blocks cannot be numbered with 32 bits.
+    /// The blocks cannot be numbered with 32 bits.
     pub fn smallest(content: &dyn Fn(&Self) -> u64, inodes: u64, rules: &Rules) -> Result<Self> {
         let usual = Self::settle(1, content, inodes, rules, &|_| PER_GROUP_MAX)?;
         let needed = usual.needed(content(&usual));
@@ -70,7 +69,7 @@ impl Geometry {
         if rules.engine == Engine::Direct || waste <= (usual.blocks / WASTE_PARTS).max(WASTE_MIN) {
             return Ok(usual);
         }
-        // A group of the usual size would be left out for want of room, or be there for its inodes alone.
+        // With groups of the usual size, the last one would be left out for lack of room, or exist for its inodes only.
         let count = needed.div_ceil(PER_GROUP_MAX).max(inodes.div_ceil(PER_GROUP_MAX));
         let balanced = Self::settle(needed - usual.journal_blocks, content, inodes, rules, &|blocks| {
             Groups::balanced(blocks, count)
@@ -78,7 +77,7 @@ impl Geometry {
         Ok(balanced.ok().filter(|balanced| balanced.blocks < usual.blocks).unwrap_or(usual))
     }
 
-    /// Returns the first layout of at least so many blocks that holds its content.
+    /// Returns the first layout of at least this many blocks that holds its content.
     fn settle(
         mut blocks: u64,
         content: &dyn Fn(&Self) -> u64,
@@ -96,7 +95,7 @@ impl Geometry {
         }
     }
 
-    /// Returns the first layout of so many blocks, or more, that the engine takes as it is.
+    /// Returns the first layout of at least this many blocks that the engine accepts unchanged.
     fn at_least(blocks: u64, per_group: &dyn Fn(u64) -> u64, inodes: u64, rules: &Rules) -> Result<Self> {
         let (inodes_max, blocks_min) = match rules.engine {
             Engine::E2fsprogs => (PER_GROUP_MAX, 1),
@@ -108,36 +107,31 @@ impl Geometry {
             let groups = Groups::new(check(blocks)?, per_group(blocks), inodes, rules.features);
             if !groups.keeps_last() {
                 blocks = groups.least();
-            } else if let Some(journal) = journals(blocks, rules).into_iter().find(|j| takes(&groups, *j, rules)) {
+            } else if let Some(journal) = journals(blocks, rules).into_iter().find(|j| has_room(&groups, *j, rules)) {
                 return Ok(Self::with(groups, journal, rules));
             } else {
-                let Journal::Blocks(journal) = rules.journal else {
-                    blocks += 1;
-                    continue;
-                };
-                let most = if rules.engine == Engine::Direct { 4 * journal.get() } else { 2 * journal.get() };
-                blocks = (blocks + 1).max(most);
+                blocks = more(&groups, inodes, rules);
             }
         }
     }
 
-    /// Returns the layout of just so many blocks, or of fewer where the last group would be left out.
+    /// Returns the layout of exactly this many blocks, or of fewer if the last group would be left out.
     fn of(blocks: u64, per_group: u64, inodes: u64, journal: u64, rules: &Rules) -> Option<Self> {
         let groups = Groups::new(blocks, per_group, inodes, rules.features);
         if !groups.keeps_last() {
             let shorter = blocks - blocks % per_group;
             return (shorter > 0).then(|| Self::of(shorter, per_group, inodes, journal, rules))?;
         }
-        takes(&groups, journal, rules).then(|| Self::with(groups, journal, rules))
+        has_room(&groups, journal, rules).then(|| Self::with(groups, journal, rules))
     }
 
-    /// Returns the layouts of a given number of blocks, from what is wanted to what must do: of a default journal,
-    /// smaller ones are tried as well.
+    /// Returns the layouts of a given number of blocks, the preferred one first: smaller journals are tried if the
+    /// journal is the default.
     pub(super) fn candidates(blocks: u64, inodes: &[u64], rules: &Rules) -> Vec<Self> {
         let mut found = Vec::new();
         for journal in journals(blocks, rules) {
             if journal == 0 && !found.is_empty() {
-                // Where mke2fs makes a journal, a size must not cost it.
+                // If mke2fs would make a journal, a given size must not cause a filesystem without one.
                 break;
             }
             for inodes in inodes {
@@ -162,13 +156,13 @@ impl Geometry {
         content + self.metadata_blocks + self.journal_blocks + self.spare
     }
 
-    /// Returns whether there is room for so many blocks of files and directories.
+    /// Returns true if there is room for `content` blocks of files and directories.
     #[must_use]
     pub fn holds(&self, content: u64) -> bool {
         self.needed(content) <= self.blocks
     }
 
-    /// Returns the filesystem's size in bytes.
+    /// Returns the size of the filesystem in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.blocks * BLOCK_SIZE
@@ -188,8 +182,18 @@ pub fn check(blocks: u64) -> Result<u64> {
     Err(ErrorKind::Capacity { bytes: bytes(blocks), max: bytes(BLOCKS_MAX) }.into())
 }
 
-/// Returns whether an engine makes these groups with a journal of so many blocks.
-fn takes(groups: &Groups, journal: u64, rules: &Rules) -> bool {
+/// Requires a number of inodes that 32 bits can count.
+///
+/// # Errors
+///
+/// [`ErrorKind::InodeCapacity`].
+pub fn check_inodes(inodes: u64) -> Result<u64> {
+    let max = u64::from(u32::MAX);
+    if inodes <= max { Ok(inodes) } else { Err(ErrorKind::InodeCapacity { inodes, max }.into()) }
+}
+
+/// Returns true if an engine accepts these groups with a journal of this many blocks.
+fn has_room(groups: &Groups, journal: u64, rules: &Rules) -> bool {
     let Groups { blocks, inodes_per_group, .. } = *groups;
     match rules.engine {
         Engine::E2fsprogs => {
@@ -205,7 +209,27 @@ fn takes(groups: &Groups, journal: u64, rules: &Rules) -> bool {
     }
 }
 
-/// Returns the sizes of a journal for so many blocks, the wanted one first.
+/// Returns the fewest blocks, more than these groups have, with which an engine may accept what it does not accept now.
+fn more(groups: &Groups, inodes: u64, rules: &Rules) -> u64 {
+    let journal = if let Journal::Blocks(journal) = rules.journal { journal.get() } else { 0 };
+    let mut least = groups.blocks + 1;
+    match rules.engine {
+        Engine::E2fsprogs => {
+            // Inode tables become smaller with each further group, until all groups become larger.
+            if groups.inodes_per_group > PER_GROUP_MAX {
+                least = least.max((inodes.div_ceil(PER_GROUP_MAX) - 1) * groups.per_group + 1);
+            } else if !groups.holds_overhead() {
+                let next = if groups.count() > 1 { groups.count() * groups.per_group } else { groups.overhead(0) - 1 };
+                least = least.max(next + 1);
+            }
+            let room = groups.blocks.saturating_sub(groups.overhead_of_all());
+            least.max(groups.blocks + (2 * journal).saturating_sub(room))
+        }
+        Engine::Direct => least.max(4 * journal),
+    }
+}
+
+/// Returns the journal sizes to try for a number of blocks, the preferred one first.
 fn journals(blocks: u64, rules: &Rules) -> Vec<u64> {
     match rules.journal {
         Journal::None => vec![0],
@@ -217,7 +241,7 @@ fn journals(blocks: u64, rules: &Rules) -> Vec<u64> {
     }
 }
 
-/// The journal that `mke2fs` gives to filesystems from so many blocks on.
+/// The journal that `mke2fs` makes, by the least number of blocks of the filesystem.
 const STEPS: [(u64, u64); 9] = [
     (0, 0),
     (2048, 1024),
@@ -233,7 +257,7 @@ const STEPS: [(u64, u64); 9] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::options::JournalBlocks;
+    use crate::plan::journal::JournalBlocks;
 
     fn rules(engine: Engine) -> Rules {
         Rules { engine, features: Features::default(), journal: Journal::Default }
@@ -248,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_smallest_filesystem_has_the_room_and_wastes_little() {
+    fn the_smallest_filesystem_fits_and_wastes_little() {
         for content in [300, 1000, 1990, 3000, 30_000, 32_700, 33_000, 63_000, 70_000, 300_000, 5_000_000] {
             for inodes in [11, 100, 33_000, 40_000, 70_000] {
                 for list in ["extent", "64bit,resize_inode", "^metadata_csum,^flex_bg"] {
@@ -267,13 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn a_tiny_filesystem_keeps_the_blocks_that_mke2fs_wants() {
+    fn a_tiny_filesystem_has_the_blocks_that_mke2fs_requires() {
         let tiny = smallest(5, 11, &rules(Engine::E2fsprogs));
         assert_eq!((tiny.blocks, tiny.journal_blocks), (55, 0));
     }
 
     #[test]
-    fn every_size_from_the_smallest_on_is_enough() {
+    fn every_size_above_the_smallest_fits() {
         for (content, inodes) in [(40, 11), (3000, 100), (31_000, 5000), (31_000, 40_000), (65_000, 60_000)] {
             let rules = rules(Engine::E2fsprogs);
             let smallest = smallest(content, inodes, &rules);
@@ -286,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_grows_with_the_filesystem_as_mke2fs_lets_it() {
+    fn the_journal_has_the_size_of_mke2fs() {
         let journal = |blocks| Geometry::candidates(blocks, &[11], &rules(Engine::E2fsprogs))[0].journal_blocks;
         assert_eq!(journal(2000), 0);
         assert_eq!(journal(2060), 1024);
@@ -295,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_was_asked_for_is_at_most_half_of_the_rest() {
+    fn a_requested_journal_is_at_most_half_of_the_rest() {
         let journal = Journal::Blocks(JournalBlocks::of_bytes(16 << 20).unwrap());
         let found = smallest(5, 11, &Rules { journal, ..rules(Engine::E2fsprogs) });
         assert_eq!((found.journal_blocks, found.blocks), (4096, 8192 + 5));
@@ -321,5 +345,50 @@ mod tests {
         assert!(matches!(refused.kind(), ErrorKind::Capacity { max: 0xfff_ffff_e000, .. }), "{refused}");
         assert!(Geometry::smallest(&|_| BLOCKS_MAX / 2, 11, &rules(Engine::Direct)).is_ok());
         assert!(check(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn the_search_skips_no_layout_and_ends_soon() {
+        let journal = Journal::Blocks(JournalBlocks::of_bytes(4 << 20).unwrap());
+        for rules in [rules(Engine::E2fsprogs), Rules { journal, ..rules(Engine::E2fsprogs) }] {
+            for (inodes, count) in [(11, 1), (40_000, 2), (66_000, 3), (300_000, 10)] {
+                let per_group = |blocks| Groups::balanced(blocks, count);
+                for from in (1..4000 * count).step_by(977) {
+                    let fits = |blocks: &u64| {
+                        let groups = Groups::new(*blocks, per_group(*blocks), inodes, rules.features);
+                        groups.keeps_last()
+                            && journals(*blocks, &rules).into_iter().any(|j| has_room(&groups, j, &rules))
+                    };
+                    let first = (from..).find(fits).unwrap();
+                    let found = Geometry::at_least(from, &per_group, inodes, &rules).unwrap();
+                    assert_eq!(found.blocks, first, "{from} {inodes} {journal:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_number_of_inodes_is_planned_quickly() {
+        let started = std::time::Instant::now();
+        for inodes in [500_000_000, 1_000_000_001, 2_000_000_000, u32::MAX.into()] {
+            for engine in [Engine::E2fsprogs, Engine::Direct] {
+                for blocks in [4 << 20, 40_000 << 20] {
+                    let journal = Journal::Blocks(JournalBlocks::of_bytes(blocks).unwrap());
+                    for journal in [Journal::Default, journal] {
+                        match Geometry::smallest(&|_| 100, inodes, &Rules { journal, ..rules(engine) }) {
+                            Ok(found) => assert!(found.inodes >= inodes && found.holds(100), "{found:?}"),
+                            Err(error) => {
+                                assert_eq!((inodes, engine), (u64::from(u32::MAX), Engine::Direct), "{error}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+        assert!(check_inodes(u32::MAX.into()).is_ok());
+        let refused = check_inodes(1 << 32).unwrap_err();
+        assert_eq!(refused.to_string(), "the filesystem would have 4294967296 inodes, ext4 numbers at most 4294967295");
+        assert_eq!(refused.fault().exit_code(), 7);
     }
 }

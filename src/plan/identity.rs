@@ -1,24 +1,24 @@
-//! What makes two filesystems of the same image the same bytes: UUID, hash seed and clock.
+//! The identity of a filesystem: UUID, hash seed and clock, derived so that the same image always gives the same bytes.
 
 use std::fmt;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 
-/// The values of a filesystem that others draw from chance and the clock.
+/// The values of a filesystem that other tools take from a random generator and the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     /// The filesystem's UUID.
     pub uuid: Uuid,
-    /// The seed of its directory hashes, in the form of a UUID.
+    /// The seed of directory hashes, in the form of a UUID.
     pub hash_seed: Uuid,
-    /// The time of its making, in seconds since 1970.
+    /// The creation time, in seconds since 1970.
     pub clock: Clock,
 }
 
 impl Identity {
-    /// Derives an identity from the digest of the image's config, which registry, layout, archive and recompressed
-    /// layers share, and from the options that change bytes, each as `name=value`. A given UUID is taken as it is; the
-    /// hash seed, which decides the order of indexed directories, follows from it as from every option.
+    /// Derives an identity from the digest of the image's config, which is the same in registry, layout, archive and
+    /// with recompressed layers, and from the options that change bytes, each as `name=value`. A given UUID is used
+    /// unchanged; the hash seed, which determines the order of indexed directories, also depends on it.
     #[must_use]
     pub fn derive(config: &Digest, options: &[String], clock: Clock, given: Option<Uuid>) -> Self {
         let uuid = |purpose: &str| {
@@ -37,23 +37,22 @@ impl Identity {
     }
 }
 
-/// A UUID: of version 8 (RFC 9562: made in a way of our own), or one that was given.
+/// A UUID: of version 8 (RFC 9562: a custom method), or a given one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Uuid([u8; 16]);
 
 impl Uuid {
-    fn of(digest: &Digest) -> Self {
+    /// Returns the UUID of version 8 from the first bytes of a digest.
+    #[must_use]
+    pub(crate) fn of(digest: &Digest) -> Self {
         let mut bytes = [0; 16];
-        for (byte, pair) in bytes.iter_mut().zip(digest.hex().as_bytes().chunks(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok()).unwrap_or(0);
-            *byte = digit(pair[0]) << 4 | digit(pair[1]);
-        }
+        bytes.copy_from_slice(&digest.bytes()[..16]);
         bytes[6] = bytes[6] & 0x0f | 0x80;
         bytes[8] = bytes[8] & 0x3f | 0x80;
         Self(bytes)
     }
 
-    /// Reads 32 hexadecimal digits with hyphens in their places; the one of zeros alone is none.
+    /// Parses 32 hexadecimal digits with hyphens in their places; the nil UUID is refused.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let hyphens = text.bytes().enumerate().filter(|(_, byte)| *byte == b'-').map(|(at, _)| at);
@@ -63,6 +62,12 @@ impl Uuid {
         let digits: String = text.split('-').collect();
         let number = u128::from_str_radix(&digits, 16).ok().filter(|_| !digits.contains('+'))?;
         (number != 0).then(|| Self(number.to_be_bytes()))
+    }
+
+    /// Returns the UUID of sixteen bytes.
+    #[must_use]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
     }
 
     /// Returns the sixteen bytes.
@@ -90,14 +95,14 @@ impl fmt::Debug for Uuid {
     }
 }
 
-/// The time that the tools are told, in seconds since 1970: 1 to 2^31-1.
+/// The time that the tools use, in seconds since 1970: 1 to 2^31-1.
 ///
-/// They take 0 for the real time, and `mke2fs` 1.47.0 writes 32 bits.
+/// The tools interpret 0 as the real time, and `mke2fs` 1.47.0 writes 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Clock(u32);
 
 impl Clock {
-    /// Returns the nearest clock that the tools take.
+    /// Returns the nearest clock that the tools accept.
     #[must_use]
     pub fn nearest(seconds: i64) -> Self {
         Self(u32::try_from(seconds.clamp(1, (1 << 31) - 1)).unwrap_or(1))
@@ -115,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn identities_follow_config_options_and_clock_alone() {
+    fn the_identity_depends_on_config_options_and_clock() {
         let config = Digest::of(Algorithm::Sha256, b"config");
         let derive =
             |config: &Digest, option: &str, clock| Identity::derive(config, &[option.into()], Clock(clock), None);
@@ -130,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_given_uuid_is_taken_as_it_is() {
+    fn an_explicit_uuid_is_unchanged() {
         let text = "c0ffee00-0102-0304-0506-0708090a0b0c";
         let uuid = Uuid::parse(text).unwrap();
         assert_eq!(uuid.to_string(), text);
@@ -155,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_the_tools_would_ignore_is_moved() {
+    fn a_clock_that_the_tools_ignore_is_adjusted() {
         assert_eq!(Clock::nearest(0).seconds(), 1);
         assert_eq!(Clock::nearest(-5).seconds(), 1);
         assert_eq!(Clock::nearest(1_700_000_000).seconds(), 1_700_000_000);

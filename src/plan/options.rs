@@ -1,36 +1,53 @@
-//! What the caller may choose about the filesystem.
+//! Options of the filesystem.
 
-use super::engine::EngineChoice;
+use super::choice::EngineChoice;
+use super::constants::BLOCK_SIZE;
 use super::feature::Features;
-use super::geometry::BLOCK_SIZE;
-use super::identity::Uuid;
+use super::identity::{Clock, Uuid};
+use super::journal::Journal;
+use crate::digest::Digest;
+use crate::program::KnownFault;
 
-/// What the caller may choose about the filesystem.
+/// Options of the filesystem.
 #[derive(Debug, Clone, Default)]
 pub struct PlanOptions {
-    /// Its exact size in bytes; `None` lets the plan choose.
+    /// The exact size in bytes; `None` lets the plan choose.
     pub size: Option<u64>,
-    /// The space that stays free when the plan chooses the size.
+    /// The free space if the plan chooses the size.
     pub free: Headroom,
-    /// The inodes that stay free; `None`: a fifth of those in use, or as many as a given size has room for.
+    /// The free inodes; `None`: a fifth of those in use, or as many as fit a given size.
     pub free_inodes: Option<FreeInodes>,
-    /// Its journal.
+    /// The journal.
     pub journal: Journal,
-    /// Its label.
+    /// The label.
     pub label: Option<Label>,
-    /// Its UUID, if it does not follow from the image.
+    /// The UUID, if it is not derived from the image.
     pub uuid: Option<Uuid>,
-    /// Its features.
+    /// The features.
     pub features: Features,
-    /// The time of its making, if not the image's.
+    /// The creation time, if it is not that of the image.
     pub clock: Option<i64>,
-    /// What writes it.
+    /// The choice of the engine.
     pub engine: EngineChoice,
+    /// The digest of what is injected into the tree.
+    pub injected: Option<Digest>,
+    /// The known fault of the available `mkfs.ext4`.
+    pub mkfs_fault: Option<KnownFault>,
 }
 
 impl PlanOptions {
+    /// Returns the wanted creation time: the given one, else that in the image's config, else 1.
+    pub(super) fn seconds(&self, created: Option<i64>) -> i64 {
+        self.clock.or(created).unwrap_or(1)
+    }
+
+    /// Returns the creation time that the filesystem gets.
+    pub(super) fn clock(&self, created: Option<i64>) -> Clock {
+        Clock::nearest(self.seconds(created))
+    }
+
     /// Returns the options that change bytes, each as `name=value`. The engine and the clock are not among them: both
-    /// engines give a filesystem the same UUID, and the clock enters it by itself.
+    /// engines give a filesystem the same UUID, and the clock is used separately.
     pub(super) fn derivation(&self) -> Vec<String> {
         let shape = match (self.size, self.free) {
             (Some(size), _) => format!("size={size}"),
@@ -54,22 +71,24 @@ impl PlanOptions {
             format!("features={}", self.features),
         ];
         options.extend(self.label.as_ref().map(|label| format!("label={}", label.as_str())));
+        options.extend(self.injected.as_ref().map(|digest| format!("injected={digest}")));
         options.extend(self.uuid.map(|uuid| format!("uuid={uuid}")));
         options
     }
 }
 
-/// Space that stays free.
+/// The free space of a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Headroom {
-    /// So many bytes.
+    /// This number of bytes.
     Bytes(u64),
-    /// So many hundredths of what the tree needs.
+    /// This percentage of what the tree needs.
     Percent(u64),
 }
 
 impl Default for Headroom {
-    /// 256 MiB: room for a booted system to work; the file is sparse.
+    /// Returns 256 MiB: space for a booted system; the file is sparse.
     fn default() -> Self {
         Self::Bytes(256 << 20)
     }
@@ -84,12 +103,13 @@ impl Headroom {
     }
 }
 
-/// Inodes that stay free.
+/// The free inodes of a filesystem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FreeInodes {
-    /// So many, or a few more: the last block of an inode table is filled.
+    /// This number, or slightly more to fill the last block of an inode table.
     Count(u64),
-    /// So many hundredths of those in use.
+    /// This percentage of the inodes in use.
     Percent(u64),
 }
 
@@ -108,45 +128,11 @@ impl FreeInodes {
     }
 }
 
-/// The journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Journal {
-    /// As large as `mke2fs` makes it for a filesystem of the size; where only a smaller one leaves the tree room, that.
-    #[default]
-    Default,
-    /// Of so many blocks.
-    Blocks(JournalBlocks),
-    /// There is none.
-    None,
-}
-
-/// The size of a journal that both engines can make.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct JournalBlocks(u64);
-
-impl JournalBlocks {
-    const MIN: u64 = 1024;
-    const MAX: u64 = 10_240_000;
-
-    /// Returns the size, if it is whole MiB, as `mke2fs` wants it, and within what jbd2 allows: 4 to 40,000 MiB.
-    #[must_use]
-    pub fn of_bytes(bytes: u64) -> Option<Self> {
-        let blocks = bytes / BLOCK_SIZE;
-        (bytes.is_multiple_of(1 << 20) && (Self::MIN..=Self::MAX).contains(&blocks)).then_some(Self(blocks))
-    }
-
-    /// Returns the number of blocks.
-    #[must_use]
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
 /// A label: 1 to 16 bytes of text without control characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label(String);
 
-/// Why a text cannot be a label.
+/// The reason why a text is not a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each text says what the variant means")]
 pub enum LabelFault {
@@ -165,7 +151,7 @@ impl Label {
     ///
     /// # Errors
     ///
-    /// The text is empty or too long, or holds a control character.
+    /// The text is empty or too long, or contains a control character.
     pub fn new(text: &str) -> Result<Self, LabelFault> {
         match text {
             "" => Err(LabelFault::Empty),
@@ -185,6 +171,7 @@ impl Label {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::journal::JournalBlocks;
 
     #[test]
     fn labels_are_short_lines_of_text() {
@@ -200,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn journals_are_whole_mebibytes_of_what_jbd2_takes() {
+    fn journal_sizes_are_whole_mebibytes_that_jbd2_accepts() {
         let blocks = |bytes| JournalBlocks::of_bytes(bytes).map(JournalBlocks::get);
         assert_eq!(blocks(4 << 20), Some(1024));
         assert_eq!(blocks(64 << 20), Some(16_384));

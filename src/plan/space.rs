@@ -1,11 +1,11 @@
-//! The free blocks of a filesystem that is being filled, in thought.
+//! The free blocks of a simulated filesystem.
 
 use std::collections::BTreeMap;
 
-/// Runs of free blocks. Behind the last block of the filesystem there is no end, so that what is too much can be counted.
+/// The runs of free blocks. The last run has no end, so that blocks beyond the filesystem can be counted.
 #[derive(Debug)]
 pub(super) struct Space {
-    /// Ends by starts.
+    /// The end of each run by its start.
     free: BTreeMap<u64, u64>,
     blocks: u64,
 }
@@ -15,7 +15,7 @@ impl Space {
         Self { free: BTreeMap::from([(0, blocks), (blocks, u64::MAX)]), blocks }
     }
 
-    /// Takes blocks away; those that are taken already stay so.
+    /// Allocates blocks; some may be allocated already.
     pub fn reserve(&mut self, start: u64, length: u64) {
         let end = start + length;
         while let Some((from, to)) = self.free.range(..end).next_back().map(|(from, to)| (*from, *to)) {
@@ -32,8 +32,8 @@ impl Space {
         }
     }
 
-    /// Returns the first free block from `goal` on, or from the beginning when there is none, and how many follow it
-    /// that are free, too.
+    /// Returns the first free block from `goal` on, or from the beginning if there is none, and the length of the free
+    /// run from it on.
     pub fn next(&self, goal: u64) -> (u64, u64) {
         let around = self.free.range(..=goal).next_back().filter(|(_, end)| **end > goal);
         let found =
@@ -44,7 +44,7 @@ impl Space {
         (start, end - start)
     }
 
-    /// Returns the first block from `goal` on with so many free ones from it on.
+    /// Returns the first block from `goal` on that begins a free run of `length` blocks.
     pub fn find(&self, goal: u64, length: u64) -> u64 {
         let mut at = goal;
         loop {
@@ -56,7 +56,7 @@ impl Space {
         }
     }
 
-    /// Returns how many blocks between two are free.
+    /// Returns the number of free blocks in a range.
     pub fn count(&self, start: u64, end: u64) -> u64 {
         self.free.range(..end).map(|(from, to)| to.min(&end).saturating_sub(*from.max(&start))).sum()
     }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_are_found_from_a_goal_on_and_then_from_the_beginning() {
+    fn blocks_are_allocated_from_a_goal_then_from_the_beginning() {
         let mut space = Space::new(100);
         space.reserve(0, 10);
         space.reserve(20, 5);

@@ -1,19 +1,19 @@
-//! The programs `docker-credential-NAME`, whose name a file of the user gives.
+//! The programs `docker-credential-NAME`, with a name from a file of the user.
 
 use std::ffi::OsStr;
 use std::fmt;
 
 use super::{Program, is_executable};
 
-/// A name of lower-case letters, digits, `-` and `_`, which cannot lead out of a directory.
+/// A name of letters, digits, `-`, `_` and `.` (`desktop.exe`, under WSL), which cannot lead out of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HelperName(String);
 
 impl HelperName {
-    /// Takes a name; `None` if it cannot be one.
+    /// Returns a valid name; `None` if it is invalid.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
-        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
         (!name.is_empty() && name.len() < 200 && name.bytes().all(plain)).then(|| Self(name.to_owned()))
     }
 }
@@ -27,7 +27,7 @@ impl fmt::Display for HelperName {
 impl Program {
     /// Finds a credential helper in the directories of `search_path`, as `PATH` spells them.
     ///
-    /// Errors about running it call it `docker-credential`: the caller knows its name.
+    /// Errors of running it call it `docker-credential`: the caller knows its name.
     #[must_use]
     pub fn credential_helper(name: &HelperName, search_path: &OsStr) -> Option<Self> {
         std::env::split_paths(search_path)
@@ -43,16 +43,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_plain() {
-        assert_eq!(HelperName::new("a_b-1").unwrap().to_string(), "docker-credential-a_b-1");
-        for name in ["", "../x", "x/y", "A", "a b", "a\0", "a\n", "ä"] {
+    fn a_helper_name_has_no_path_and_no_control_bytes() {
+        for name in ["a_b-1", "desktop.exe", "ECR"] {
+            assert_eq!(HelperName::new(name).unwrap().to_string(), format!("docker-credential-{name}"));
+        }
+        for name in ["", "../x", "x/y", "/x", "a b", "a\0", "a\n", "ä"] {
             assert_eq!(HelperName::new(name), None, "{name:?}");
         }
         assert_eq!(HelperName::new(&"x".repeat(200)), None);
     }
 
     #[test]
-    fn a_helper_is_found_in_absolute_directories_alone() {
+    fn a_helper_is_searched_in_absolute_directories_only() {
         let directory = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/bin/sh", directory.path().join("docker-credential-pass")).unwrap();
         let found = |name, path: &OsStr| Program::credential_helper(&HelperName::new(name).unwrap(), path).is_some();

@@ -1,17 +1,17 @@
-//! Writes tar streams for tests, the damaged and the odd ones that no ordinary writer makes.
+//! Writes tar streams for tests, including damaged and unusual ones that ordinary writers do not make.
 
 /// A stream under construction.
 #[derive(Default)]
 pub(crate) struct Stream(pub Vec<u8>);
 
-/// One header; what is not said is zero or empty.
+/// One header; fields that are not set are zero or empty.
 pub(crate) struct Member<'a> {
     block: [u8; 512],
     data: &'a [u8],
 }
 
 impl<'a> Member<'a> {
-    /// A POSIX header of a member with the mode 0644.
+    /// Returns a POSIX header of a member with mode 0644.
     pub(crate) fn new(typeflag: u8, name: &[u8]) -> Self {
         let mut member = Self { block: [0; 512], data: &[] };
         member.block[257..265].copy_from_slice(b"ustar\x0000");
@@ -25,17 +25,17 @@ impl<'a> Member<'a> {
         self
     }
 
-    /// A GNU header instead.
+    /// Makes it a GNU header.
     pub(crate) fn gnu(self) -> Self {
         self.at(257, b"ustar  \0")
     }
 
-    /// Puts content behind the header, and its size into it.
+    /// Appends content to the header and sets its size.
     pub(crate) fn data(self, data: &'a [u8]) -> Self {
         Self { data, ..self.size(data.len() as u64) }
     }
 
-    /// Says a size without having it.
+    /// Sets a size without content.
     pub(crate) fn size(self, size: u64) -> Self {
         self.at(124, format!("{size:011o}\0").as_bytes())
     }
@@ -44,7 +44,7 @@ impl<'a> Member<'a> {
         self.at(157, target)
     }
 
-    /// The block with its checksum.
+    /// Returns the block with its checksum.
     pub(crate) fn header(mut self) -> [u8; 512] {
         self.block[148..156].fill(b' ');
         let sum: u32 = self.block.iter().map(|&b| u32::from(b)).sum();
@@ -77,7 +77,7 @@ impl Stream {
         self.member(Member::new(b'0', name).data(data))
     }
 
-    /// Appends a local extended header of these records.
+    /// Appends a local extended header with these records.
     pub(crate) fn pax(self, records: &[(&[u8], &[u8])]) -> Self {
         let data: Vec<u8> = records.iter().flat_map(|(key, value)| record(key, value)).collect();
         self.member(Member::new(b'x', b"PaxHeaders/x").data(&data))
@@ -89,7 +89,7 @@ impl Stream {
     }
 }
 
-/// One PAX record.
+/// Returns one PAX record.
 pub(crate) fn record(key: &[u8], value: &[u8]) -> Vec<u8> {
     let body = [b" ", key, b"=", value, b"\n"].concat();
     let length = (1..).map(|digits| digits + body.len()).zip(1..).find(|(n, digits)| n.to_string().len() == *digits);

@@ -1,21 +1,21 @@
-//! What can be wrong with a tar stream, and where in it.
+//! The faults of a tar stream, with their positions.
 
 use std::io;
 use std::path::Path;
 
-use crate::error::{EntryPlace, Error, ErrorKind, Found, ImageProblem, LayerPlace, Place};
+use crate::error::{Amount, EntryPlace, Error, ErrorKind, ImageProblem, LayerPlace, Place};
 use crate::limits::Limit;
 
-/// Why a stream cannot be read on.
+/// The reason why a stream cannot be read further.
 #[derive(Debug)]
 pub struct TarFault {
-    /// The member at fault; `None` when it is the stream as a whole.
+    /// The faulty member; `None` if the fault is of the stream as a whole.
     pub entry: Option<EntryPlace>,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: TarProblem,
 }
 
-/// What is wrong with a member or a stream.
+/// The problem of a member or a stream.
 #[derive(Debug)]
 pub enum TarProblem {
     /// The bytes are not a tar stream.
@@ -24,8 +24,13 @@ pub enum TarProblem {
     Extension {
         /// The limit in force.
         allowed: u64,
-        /// How many bytes they claim.
+        /// The number of bytes that they claim.
         found: u64,
+    },
+    /// The maps of sparse files have more extents than the limit.
+    SparseExtents {
+        /// The limit in force.
+        allowed: u64,
     },
     /// The source of the bytes failed.
     Io(io::Error),
@@ -54,7 +59,7 @@ impl TarFault {
         self.problem.at(place, spool)
     }
 
-    /// Returns the error of a stream that is an archive, which `name` calls as the user did.
+    /// Returns the error of a stream that is an archive, under the name that the user gave.
     #[must_use]
     pub fn in_archive(self, name: &str, path: &Path) -> Error {
         let name = match self.entry {
@@ -70,7 +75,11 @@ impl TarProblem {
         match self {
             Self::Image(problem) => Error::image(place, problem),
             Self::Extension { allowed, found } => {
-                ErrorKind::Limit { place, limit: Limit::ExtensionBytes, allowed, found: Found::Exactly(found) }.into()
+                ErrorKind::Limit { place, limit: Limit::ExtensionBytes, allowed, found: Amount::Exactly(found) }.into()
+            }
+            Self::SparseExtents { allowed } => {
+                ErrorKind::Limit { place, limit: Limit::SparseExtents, allowed, found: Amount::MoreThan(allowed) }
+                    .into()
             }
             Self::Io(error) => Error::io("read", path)(error),
         }

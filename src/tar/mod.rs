@@ -1,9 +1,10 @@
-//! Reads tar streams: the layers of an image, and the archives that hold whole images.
+//! Reads and writes tar streams: the layers of an image, and the archives that hold whole images.
 //!
-//! One strict reader for both. PAX wins over the header, the last of several records wins, global headers are skipped,
-//! sparse files are described by their maps; what is cut short, damaged or unknown is an error. Where POSIX leaves a choice,
-//! what Go's `archive/tar` accepts is accepted, since that is what images were made and tested with. It knows nothing about
-//! whiteouts, layers or ext4; names and values come as the stream spells them, and content is only located, never touched.
+//! The reader is strict. PAX takes precedence over the header, the last of several records over the others; global
+//! headers are skipped; maps describe sparse files; truncated, damaged or unknown input is an error. Where POSIX leaves
+//! a choice, the reader accepts what Go's `archive/tar` accepts, because images were made and tested with it. It knows
+//! neither whiteouts nor layers nor ext4; names and values are returned as the stream spells them, and content is
+//! located, not read.
 
 mod content;
 mod entry;
@@ -11,15 +12,16 @@ mod fault;
 mod number;
 mod pax;
 mod reader;
+mod record;
 mod sparse;
+pub(crate) mod write;
 
-pub use entry::{Content, Entry, Kind, Xattr};
-pub use fault::{TarFault, TarProblem};
+pub use entry::{AclTexts, Content, Kind, TarEntry, Xattr};
 pub use reader::Reader;
 pub use sparse::Extent;
 
 /// The unit of a tar stream: headers have this size, content is padded to it.
-const BLOCK: u64 = 512;
+pub(crate) const BLOCK: u64 = 512;
 /// The bytes of one unit.
 type Block = [u8; 512];
 

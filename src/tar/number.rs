@@ -1,4 +1,4 @@
-//! Numbers as tar spells them: octal and base-256 in headers, decimal in PAX records.
+//! Numbers in tar streams: octal and base-256 in headers, decimal in PAX records.
 
 use crate::error::ImageProblem;
 use crate::time::Timestamp;
@@ -9,7 +9,7 @@ fn unreadable(field: &'static str, fault: &'static str) -> ImageProblem {
     ImageProblem::Number { field, fault }
 }
 
-/// Reads a header field of at most 12 bytes that must not be negative.
+/// Parses a header field of at most 12 bytes that must not be negative.
 pub(super) fn unsigned(bytes: &[u8], field: &'static str) -> Result<u64> {
     match signed(bytes, field)? {
         negative if negative < 0 => Err(unreadable(field, "is negative")),
@@ -17,14 +17,14 @@ pub(super) fn unsigned(bytes: &[u8], field: &'static str) -> Result<u64> {
     }
 }
 
-/// Reads a header field of at most 12 bytes: 95 bits, so nothing can overflow.
+/// Parses a header field of at most 12 bytes: 95 bits, so nothing can overflow.
 ///
 /// Spaces and NULs before an octal number are skipped, a NUL ends it, as in Go. An empty field is 0.
 pub(super) fn signed(bytes: &[u8], field: &'static str) -> Result<i128> {
     debug_assert!(bytes.len() <= 12);
     match bytes.split_first() {
         Some((&first, rest)) if first & 0x80 != 0 => {
-            // Seven bits of the first byte count, the highest of them is the sign.
+            // The first byte contributes seven bits, of which the highest is the sign.
             let start = i128::from(first & 0x7f) - if first & 0x40 == 0 { 0 } else { 0x80 };
             Ok(rest.iter().fold(start, |number, &byte| (number << 8) | i128::from(byte)))
         }
@@ -51,7 +51,7 @@ pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.iter().position(|&b| b == 0).map_or(bytes, |end| &bytes[..end])
 }
 
-/// Reads a PAX value or a line of a sparse map: digits only.
+/// Parses a PAX value or a line of a sparse map: digits only.
 pub(super) fn decimal(bytes: &[u8], field: &'static str) -> Result<u64> {
     if bytes.is_empty() || !bytes.iter().all(u8::is_ascii_digit) {
         return Err(unreadable(field, "is not a number"));
@@ -62,7 +62,7 @@ pub(super) fn decimal(bytes: &[u8], field: &'static str) -> Result<u64> {
         .ok_or_else(|| unreadable(field, "is too large"))
 }
 
-/// Reads a PAX time: a decimal number with any number of digits, rounded down to the nanosecond.
+/// Parses a PAX time: a decimal number with any number of digits, rounded down to the nanosecond.
 pub(super) fn time(bytes: &[u8], field: &'static str) -> Result<Timestamp> {
     let (negative, digits) = match bytes.split_first() {
         Some((b'-', rest)) => (true, rest),
@@ -109,13 +109,13 @@ mod tests {
             (b"\xbf\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", (1 << 94) - 1),
             (b"\xc0\0\0\0\0\0\0\0\0\0\0\0", -(1 << 94)),
         ];
-        for (bytes, want) in table {
-            assert_eq!(signed(bytes, "size").unwrap(), *want, "{bytes:?}");
+        for (bytes, expected) in table {
+            assert_eq!(signed(bytes, "size").unwrap(), *expected, "{bytes:?}");
         }
     }
 
     #[test]
-    fn header_numbers_that_are_none_are_refused() {
+    fn invalid_header_numbers_are_refused() {
         let text = |result: Result<u64>| result.unwrap_err().to_string();
         for junk in [&b"-0000644"[..], b"0x1", b"64 4", b"888", b"+1", b"\x7f"] {
             assert_eq!(text(unsigned(junk, "mode")), "has an unreadable mode: it is not a number", "{junk:?}");

@@ -1,26 +1,30 @@
-//! From a stream of blocks to members.
+//! Reads the members of a tar stream.
 
 use tar_core::{Header, UstarHeader};
 
-use super::entry::{Entry, Kind};
+use super::entry::{Kind, TarEntry};
 use super::fault::{TarFault, TarProblem};
 use super::number::{self, until_nul};
 use super::pax::{self, Pax};
 use super::{BLOCK, Block};
+use crate::compression::compressed_twice;
 use crate::error::{EntryPlace, ImageProblem};
+use crate::limits::Limits;
 use crate::path::PathFault;
 use crate::read_at::ReadAt;
 use crate::time::Timestamp;
 
 pub(super) type Result<T> = std::result::Result<T, TarProblem>;
 
-/// Yields the members of a tar stream in their order; after an error there is nothing more.
+/// An iterator over the members of a tar stream in order; it ends after an error.
 ///
-/// Only headers are read. Memory is bound by the limit on extension headers, whatever the stream claims.
+/// Only headers are read. The limit on extension headers bounds the memory, whatever the stream claims.
 #[derive(Debug)]
 pub struct Reader<S> {
     pub(super) source: S,
     extension_limit: u64,
+    extents_max: u64,
+    extents_left: u64,
     pub(super) position: u64,
     number: u64,
     pending: Pending,
@@ -30,49 +34,80 @@ pub struct Reader<S> {
 #[derive(Debug)]
 enum State {
     Reading,
-    Ended(u64),
+    Ended,
     Failed,
 }
 
-/// What extension headers said about the member that comes next; of one kind the last counts.
+/// The extension headers for the next member; the last one of each kind is used.
 #[derive(Debug, Default)]
 struct Pending {
     pax: Vec<u8>,
     name: Vec<u8>,
     link: Vec<u8>,
+    /// Keys of global headers' records about files.
+    skipped: Vec<Box<[u8]>>,
     bytes: u64,
+    headers: u64,
 }
 
 impl<S: ReadAt> Reader<S> {
-    /// Begins at the start of a stream. `extension_limit` bounds the bytes of one member's extension headers, its sparse
-    /// map included.
-    pub fn new(source: S, extension_limit: u64) -> Self {
-        Self { source, extension_limit, position: 0, number: 1, pending: Pending::default(), state: State::Reading }
-    }
-
-    /// Returns where the stream of members ends, its end marker included, once all of them were read.
-    pub fn end(&self) -> Option<u64> {
-        match self.state {
-            State::Ended(offset) => Some(offset),
-            State::Reading | State::Failed => None,
+    /// Returns a reader of a stream from its start, with limits on the extension headers of one member and on the
+    /// extents of all members.
+    pub fn new(source: S, limits: &Limits) -> Self {
+        Self {
+            source,
+            extension_limit: limits.extension_bytes,
+            extents_max: limits.sparse_extents,
+            extents_left: limits.sparse_extents,
+            position: 0,
+            number: 1,
+            pending: Pending::default(),
+            state: State::Reading,
         }
     }
 
-    fn read_next(&mut self) -> std::result::Result<Option<Entry>, TarFault> {
+    /// Sets the number of extents that earlier streams have left.
+    #[must_use]
+    pub fn with_extents_left(self, extents_left: u64) -> Self {
+        Self { extents_left, ..self }
+    }
+
+    /// Returns the number of extents that are left.
+    pub fn extents_left(&self) -> u64 {
+        self.extents_left
+    }
+
+    /// Requires that `count` extents are left.
+    pub(super) fn require_extents(&self, count: u64) -> Result<()> {
+        if count > self.extents_left {
+            return Err(TarProblem::SparseExtents { allowed: self.extents_max });
+        }
+        Ok(())
+    }
+
+    /// Takes extents of a sparse map from the limit while it is read.
+    pub(super) fn spend_extents(&mut self, count: u64) -> Result<()> {
+        self.require_extents(count)?;
+        self.extents_left -= count;
+        Ok(())
+    }
+
+    fn read_next(&mut self) -> std::result::Result<Option<TarEntry>, TarFault> {
         loop {
             let mut block: Block = [0; _];
             let whole_stream = |problem| TarFault { entry: None, problem };
             let offset = self.position;
             match self.source.read_at(offset, &mut block).map_err(|error| whole_stream(error.into()))? {
                 0 => {
-                    self.state = State::Ended(offset);
+                    self.state = State::Ended;
                     return Ok(None);
                 }
                 512 => {}
                 _ => return Err(whole_stream(ImageProblem::Tar("it ends within a header").into())),
             }
             if block[0] == 0 && block == [0; 512] {
-                self.state = State::Ended(self.end_marker(offset + BLOCK).map_err(whole_stream)?);
+                self.check_end_marker(offset + BLOCK).map_err(whole_stream)?;
+                self.state = State::Ended;
                 return Ok(None);
             }
             if let Some(entry) = self.header(offset, &block)? {
@@ -81,24 +116,28 @@ impl<S: ReadAt> Reader<S> {
         }
     }
 
-    /// Takes the rest of the end marker, whose first zero block was read; returns where it ends.
-    fn end_marker(&self, offset: u64) -> Result<u64> {
+    /// Checks the second block of the end marker, after its first zero block; the stream may end before it.
+    fn check_end_marker(&self, offset: u64) -> Result<()> {
         let mut block: Block = [0; _];
-        let count = self.source.read_at(offset, &mut block)?;
+        self.source.read_at(offset, &mut block)?;
         if block.iter().any(|&b| b != 0) {
             return Err(ImageProblem::Tar("data follows a single zero block").into());
         }
-        Ok(offset + count as u64)
+        Ok(())
     }
 
-    /// Takes a header block: a member's, or an extension's, which is kept for the next member.
-    fn header(&mut self, offset: u64, block: &Block) -> std::result::Result<Option<Entry>, TarFault> {
+    /// Reads a header block: of a member, or of an extension, which is kept for the next member.
+    fn header(&mut self, offset: u64, block: &Block) -> std::result::Result<Option<TarEntry>, TarFault> {
         let header = Header::from_bytes(block);
         let number = self.number;
         let nameless = |problem| TarFault { entry: Some(EntryPlace { number, name: Box::default() }), problem };
         if !checksum_holds(header) {
             return Err(if offset == 0 && !header.is_ustar() && !header.is_gnu() {
-                TarFault { entry: None, problem: ImageProblem::Tar("it does not begin with a header").into() }
+                TarFault {
+                    entry: None,
+                    problem: ImageProblem::Tar(compressed_twice(block).unwrap_or("it does not begin with a header"))
+                        .into(),
+                }
             } else {
                 nameless(ImageProblem::Header("its checksum does not match").into())
             });
@@ -109,8 +148,8 @@ impl<S: ReadAt> Reader<S> {
             self.extension(fields).map_err(nameless)?;
             return Ok(None);
         }
-        let pending = std::mem::take(&mut self.pending);
-        let entry = self.member(offset, header, &pending).map_err(|problem| {
+        let mut pending = std::mem::take(&mut self.pending);
+        let entry = self.member(offset, header, &mut pending).map_err(|problem| {
             let name = Pax::parse(&pending.pax).ok().and_then(|pax| pax.name());
             let name = name.unwrap_or_else(|| &pending.name).to_vec();
             let name = if name.is_empty() { header_name(fields) } else { name };
@@ -120,13 +159,17 @@ impl<S: ReadAt> Reader<S> {
         Ok(Some(entry))
     }
 
-    /// Reads an extension header's data.
+    /// Reads the data of an extension header.
     fn extension(&mut self, fields: &UstarHeader) -> Result<()> {
         let size = number::unsigned(&fields.size, "size")?;
         let offset = self.position;
         self.pending.bytes = self.within_limit(self.pending.bytes, size)?;
+        // Empty extension headers have no effect, but each is counted: a stream of nothing else would never yield a
+        // member.
+        self.within_limit(0, self.pending.headers * BLOCK)?;
+        self.pending.headers += 1;
         self.position = self.after(offset, size)?;
-        // Both bounds passed: the limit's and that of the bytes that are there.
+        // The size is within the limit and within the stream.
         let mut data = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
         let count = self.source.read_at(offset, &mut data)?;
         if (count as u64) < size {
@@ -137,8 +180,10 @@ impl<S: ReadAt> Reader<S> {
             b'K' => self.pending.link = until_nul(&data).to_vec(),
             typeflag => {
                 pax::check(&data)?;
-                // A global header is skipped, as by Go: no runtime applies one.
-                if typeflag == b'x' {
+                // A global header is skipped, as in Go: no runtime applies one.
+                if typeflag == b'g' {
+                    self.pending.skipped.extend(pax::global(&data)?);
+                } else {
                     self.pending.pax = data;
                 }
             }
@@ -147,7 +192,7 @@ impl<S: ReadAt> Reader<S> {
     }
 
     /// Adds to the bytes of one member's extension headers.
-    pub(super) fn within_limit(&self, before: u64, more: u64) -> Result<u64> {
+    fn within_limit(&self, before: u64, more: u64) -> Result<u64> {
         let found = before.saturating_add(more);
         if found > self.extension_limit {
             return Err(TarProblem::Extension { allowed: self.extension_limit, found });
@@ -155,7 +200,7 @@ impl<S: ReadAt> Reader<S> {
         Ok(found)
     }
 
-    /// Returns where the next header stands; padding may be missing where the stream ends, data may not.
+    /// Returns the offset of the next header; padding may be missing at the end of the stream, data may not.
     fn after(&self, offset: u64, len: u64) -> Result<u64> {
         let there = self.source.size();
         match offset.checked_add(len) {
@@ -164,7 +209,7 @@ impl<S: ReadAt> Reader<S> {
         }
     }
 
-    fn member(&mut self, header_offset: u64, header: &Header, pending: &Pending) -> Result<Entry> {
+    fn member(&mut self, header_offset: u64, header: &Header, pending: &mut Pending) -> Result<TarEntry> {
         let fields = header.as_ustar();
         let pax = Pax::parse(&pending.pax)?;
         let name = match (pax.name(), &*pending.name) {
@@ -180,14 +225,17 @@ impl<S: ReadAt> Reader<S> {
         let typeflag = fields.typeflag[0];
         let kind = Kind::of(typeflag, &name);
         let stored = number::unsigned(&fields.size, "size")?;
-        let (size, content) = self.content(kind, header, &pax, pax.size.unwrap_or(stored), pending.bytes)?;
+        let (size, content) = self.content(kind, header, &pax, pax.size.unwrap_or(stored))?;
         self.position = self.after(content.offset, content.stored)?;
         let (uid, gid) = (number::unsigned(&fields.uid, "uid")?, number::unsigned(&fields.gid, "gid")?);
         let seconds = number::signed(&fields.mtime, "mtime")?.clamp(i64::MIN.into(), i64::MAX.into());
         let mtime = Timestamp::from_seconds(i64::try_from(seconds).unwrap_or(i64::MAX));
         let device = matches!(kind, Kind::CharDevice | Kind::BlockDevice);
-        let device = |bytes, field| if device { number::unsigned(bytes, field) } else { Ok(0) };
-        Ok(Entry {
+        let device = |bytes, record: Option<u64>| match device {
+            true => number::unsigned(bytes, "device number").map(|number| record.unwrap_or(number)),
+            false => Ok(0),
+        };
+        Ok(TarEntry {
             number: self.number,
             header_offset,
             kind,
@@ -197,18 +245,22 @@ impl<S: ReadAt> Reader<S> {
             uid: pax.uid.unwrap_or(uid),
             gid: pax.gid.unwrap_or(gid),
             mtime: pax.mtime.unwrap_or(mtime),
-            major: device(&fields.dev_major, "device number")?,
-            minor: device(&fields.dev_minor, "device number")?,
+            major: device(&fields.dev_major, pax.major)?,
+            minor: device(&fields.dev_minor, pax.minor)?,
             size,
             content,
             xattrs: pax.xattrs,
+            ambiguous: pax.ambiguous,
+            acl: pax.acl,
+            dropped: pax.dropped,
+            skipped: std::mem::take(&mut pending.skipped),
             name: name.into(),
         })
     }
 }
 
 impl<S: ReadAt> Iterator for Reader<S> {
-    type Item = std::result::Result<Entry, TarFault>;
+    type Item = std::result::Result<TarEntry, TarFault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if !matches!(self.state, State::Reading) {
@@ -222,7 +274,7 @@ impl<S: ReadAt> Iterator for Reader<S> {
     }
 }
 
-/// The name in the header itself: the field, and before it, in POSIX headers, its prefix.
+/// Returns the name in the header itself: the field, after the prefix of a POSIX header.
 fn header_name(fields: &UstarHeader) -> Vec<u8> {
     let (name, prefix) = (until_nul(&fields.name), until_nul(&fields.prefix));
     if fields.magic != *tar_core::USTAR_MAGIC || prefix.is_empty() {
@@ -231,7 +283,7 @@ fn header_name(fields: &UstarHeader) -> Vec<u8> {
     [prefix, b"/", name].concat()
 }
 
-/// Compares the checksum with the sum of the header's bytes; some old programs summed them with a sign.
+/// Compares the checksum with the sum of the header's bytes; some old programs summed signed bytes.
 fn checksum_holds(header: &Header) -> bool {
     let stored = number::signed(&header.as_ustar().cksum, "checksum").ok();
     let signed = || {

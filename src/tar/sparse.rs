@@ -1,4 +1,4 @@
-//! Sparse files: where the stored bytes of a file with holes belong.
+//! Sparse files: the positions of the stored bytes of a file with holes.
 
 use super::number;
 use crate::error::ImageProblem;
@@ -8,13 +8,13 @@ type Result<T> = std::result::Result<T, ImageProblem>;
 /// A run of data in a sparse file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Where it begins in the file as its readers see it.
+    /// The offset in the file, as its readers see it.
     pub offset: u64,
-    /// How many bytes it has, never 0.
+    /// The number of bytes, never 0.
     pub len: u64,
 }
 
-/// Takes a map as an archive states it; runs without bytes, which GNU tar writes to mark the end, are left out.
+/// Checks a map from an archive; empty runs, which GNU tar writes to mark the end, are left out.
 pub(super) fn checked(pairs: impl Iterator<Item = (u64, u64)>, size: u64, stored: u64) -> Result<Vec<Extent>> {
     let mut map = Vec::new();
     let (mut position, mut total) = (0, 0);
@@ -30,11 +30,24 @@ pub(super) fn checked(pairs: impl Iterator<Item = (u64, u64)>, size: u64, stored
     Ok(map)
 }
 
-/// Reads the offset and length pairs of an old GNU header, or of an extension block of one.
+/// Returns the bytes that a file with these extents takes in blocks of one size: at least one block for each extent; a
+/// block that two extents share counts once.
+pub(super) fn allocated(map: &[Extent], block: u64) -> u64 {
+    let (mut blocks, mut next) = (0, 0);
+    for extent in map {
+        let (first, end) = (extent.offset / block, (extent.offset + extent.len).div_ceil(block));
+        blocks += end.saturating_sub(first.max(next));
+        next = end;
+    }
+    blocks.saturating_mul(block)
+}
+
+/// Reads the offset and length pairs of an old GNU header or of its extension block; unused ones are zero.
 pub(super) fn old_pairs(fields: &[u8], pairs: &mut Vec<(u64, u64)>) -> Result<()> {
     for field in fields.chunks_exact(24) {
         let (offset, len) = field.split_at(12);
-        pairs.push((number::unsigned(offset, "sparse map")?, number::unsigned(len, "sparse map")?));
+        let pair = (number::unsigned(offset, "sparse map")?, number::unsigned(len, "sparse map")?);
+        pairs.extend((pair != (0, 0)).then_some(pair));
     }
     Ok(())
 }
@@ -52,16 +65,16 @@ pub(super) struct PaxSparse<'a> {
     numbers: Vec<u64>,
 }
 
-/// Where the map of a PAX sparse file stands.
+/// The position of the map of a PAX sparse file.
 pub(super) enum PaxMap {
-    /// In the records: offsets and lengths in turn.
+    /// In the records: offsets and lengths alternate.
     Records(Vec<u64>),
     /// At the beginning of the data, in decimal lines.
     Data,
 }
 
 impl<'a> PaxSparse<'a> {
-    /// Takes one record, `GNU.sparse.` taken off its key.
+    /// Applies one record, whose key has no `GNU.sparse.` prefix.
     pub(super) fn record(&mut self, key: &'a [u8], value: &'a [u8]) -> Result<()> {
         match key {
             b"name" => self.name = Some(value).filter(|name| !name.is_empty()),
@@ -71,7 +84,7 @@ impl<'a> PaxSparse<'a> {
             b"realsize" => self.realsize = value,
             b"numblocks" => self.blocks = value,
             b"map" => self.map = value,
-            // Version 0.0 repeats these two in turn.
+            // Version 0.0 alternates these two.
             b"offset" | b"numbytes" => {
                 if (key == b"offset") != self.numbers.len().is_multiple_of(2) {
                     return Err(ImageProblem::Sparse("its offsets and lengths do not take turns"));
@@ -83,7 +96,7 @@ impl<'a> PaxSparse<'a> {
         Ok(())
     }
 
-    /// Returns the file's size with its holes, and where its map is.
+    /// Returns the size of the file with its holes, and the position of its map.
     pub(super) fn resolve(&self) -> Result<(u64, PaxMap)> {
         let size = if self.size.is_empty() { self.realsize } else { self.size };
         let size = number::decimal(size, "sparse size")?;
@@ -101,27 +114,37 @@ impl<'a> PaxSparse<'a> {
         };
         let count = number::decimal(self.blocks, "number of sparse blocks")?;
         if !numbers.len().is_multiple_of(2) || (numbers.len() / 2) as u64 != count {
-            return Err(ImageProblem::Sparse("it has not as many runs as it says"));
+            return Err(ImageProblem::Sparse("it has fewer runs than it says"));
         }
         Ok((size, PaxMap::Records(numbers)))
     }
 }
 
-/// Pairs up offsets and lengths that stand in turn.
+/// Pairs up alternating offsets and lengths.
 pub(super) fn in_turn(numbers: &[u64]) -> impl Iterator<Item = (u64, u64)> {
     numbers.chunks_exact(2).map(|pair| (pair[0], pair[1]))
 }
 
-/// Reads the map at the beginning of a version 1.0 file's data, as its blocks come in.
+/// A parser of the map at the beginning of a version 1.0 file's data, fed with blocks.
 #[derive(Default)]
 pub(super) struct DataMap {
     line: Vec<u8>,
-    wanted: Option<u64>,
+    expected: Option<u64>,
     numbers: Vec<u64>,
 }
 
 impl DataMap {
-    /// Takes a block; returns the offsets and lengths once all are there.
+    /// Returns the number of numbers read, without the first one.
+    pub(super) fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Returns the number of numbers that the first one promises; 0 before it was read.
+    pub(super) fn promised(&self) -> u64 {
+        self.expected.unwrap_or(0)
+    }
+
+    /// Parses a block; returns the offsets and lengths once all are read.
     pub(super) fn block(&mut self, block: &[u8]) -> Result<Option<Vec<u64>>> {
         for &byte in block {
             if byte != b'\n' {
@@ -130,15 +153,15 @@ impl DataMap {
             }
             let number = number::decimal(&self.line, "sparse map")?;
             self.line.clear();
-            match self.wanted {
-                None => self.wanted = Some(number.checked_mul(2).ok_or(ImageProblem::Sparse("it is too long"))?),
+            match self.expected {
+                None => self.expected = Some(number.checked_mul(2).ok_or(ImageProblem::Sparse("it is too long"))?),
                 Some(_) => self.numbers.push(number),
             }
-            if self.wanted == Some(self.numbers.len() as u64) {
+            if self.expected == Some(self.numbers.len() as u64) {
                 return Ok(Some(std::mem::take(&mut self.numbers)));
             }
         }
-        // The longest number has 20 digits; without a bound a line could grow to the whole content.
+        // The longest number has 20 digits; without a limit a line could grow to the whole content.
         if self.line.len() > 20 {
             return Err(ImageProblem::Sparse("it is not made of numbers"));
         }
@@ -155,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_ascend_within_the_file_and_account_for_all_data() {
+    fn sparse_maps_ascend_and_cover_all_data() {
         assert_eq!(check(&[], 4096, 0), Ok(0));
         assert_eq!(check(&[(0, 10), (10, 5), (100, 1), (4096, 0)], 4096, 16), Ok(3));
         assert_eq!(check(&[(9, 0), (0, 1)], 1, 1), Ok(1));
@@ -175,7 +198,20 @@ mod tests {
     }
 
     #[test]
-    fn a_map_in_the_data_may_be_cut_anywhere_by_blocks() {
+    fn extents_are_counted_in_whole_blocks_and_shared_blocks_once() {
+        let allocated = |pairs: &[(u64, u64)]| {
+            allocated(&pairs.iter().map(|&(offset, len)| Extent { offset, len }).collect::<Vec<_>>(), 4096)
+        };
+        assert_eq!(allocated(&[]), 0);
+        assert_eq!(allocated(&[(0, 1)]), 4096);
+        assert_eq!(allocated(&[(4095, 2)]), 8192);
+        assert_eq!(allocated(&[(0, 4096), (4096, 4096)]), 8192);
+        assert_eq!(allocated(&[(0, 1), (100, 1), (4095, 1), (4096, 1), (20_000, 1)]), 3 * 4096);
+        assert_eq!(allocated(&[(u64::MAX - 1, 1)]), 4096);
+    }
+
+    #[test]
+    fn a_map_in_the_data_may_cross_blocks() {
         let mut map = DataMap::default();
         assert_eq!(map.block(b"2\n0\n5").unwrap(), None);
         assert_eq!(map.block(b"12\n1024\n1\n\0\0\0").unwrap(), Some(vec![0, 512, 1024, 1]));

@@ -1,24 +1,27 @@
-//! Streams as programs write them, and as nobody should.
+//! Streams as programs write them, and damaged or hostile ones.
 
 use std::io::Read as _;
 
 use super::build::{Member, Stream};
+use super::fault::TarProblem;
 use super::*;
+use crate::limits::Limits;
 use crate::time::Timestamp;
 
-/// Reads all members; the error as `ENTRY: TEXT`, with `-` for the stream as a whole.
-fn read(stream: &[u8]) -> Result<Vec<Entry>, String> {
-    Reader::new(stream, 1 << 20).collect::<Result<_, _>>().map_err(|fault| {
+/// Reads all members; an error has the form `ENTRY: TEXT`, with `-` for the stream as a whole.
+fn read(stream: &[u8]) -> Result<Vec<TarEntry>, String> {
+    Reader::new(stream, &Limits::default()).collect::<Result<_, _>>().map_err(|fault| {
         let entry = fault.entry.map_or("-".to_owned(), |entry| entry.to_string());
         match fault.problem {
             TarProblem::Image(problem) => format!("{entry}: {problem}"),
             TarProblem::Extension { allowed, found } => format!("{entry}: {found} over {allowed}"),
+            TarProblem::SparseExtents { allowed } => format!("{entry}: more than {allowed} extents"),
             TarProblem::Io(error) => format!("{entry}: {error}"),
         }
     })
 }
 
-fn only(stream: &[u8]) -> Entry {
+fn only(stream: &[u8]) -> TarEntry {
     let mut entries = read(stream).unwrap();
     assert_eq!(entries.len(), 1);
     entries.remove(0)
@@ -28,13 +31,13 @@ fn names(stream: &[u8]) -> Vec<String> {
     read(stream).unwrap().iter().map(|entry| entry.name.escape_ascii().to_string()).collect()
 }
 
-fn content<'a>(stream: &'a [u8], entry: &Entry) -> &'a [u8] {
+fn content<'a>(stream: &'a [u8], entry: &TarEntry) -> &'a [u8] {
     let start = usize::try_from(entry.content.offset).unwrap();
     &stream[start..start + usize::try_from(entry.content.stored).unwrap()]
 }
 
 #[test]
-fn a_header_gives_every_value() {
+fn every_header_field_is_decoded() {
     let file = Member::new(b'0', b"usr/bin/su")
         .at(100, b"0104755\0")
         .at(108, b"\x80\0\0\0\0\x01\0\0")
@@ -87,7 +90,7 @@ fn device_numbers_may_be_base_256_and_count_for_devices_only() {
 }
 
 #[test]
-fn what_has_no_content_has_none_whatever_its_size_says() {
+fn size_field_is_ignored_for_types_without_content() {
     for typeflag in b'1'..=b'6' {
         let stream = Stream::new().member(Member::new(typeflag, b"n").size(5)).file(b"next", b"x").end();
         let entries = read(&stream).unwrap();
@@ -131,13 +134,13 @@ fn names_come_from_pax_then_gnu_then_the_header_with_its_prefix() {
             pair("pre/fix/name", "target"),
         ),
     ];
-    for (stream, want) in table {
-        assert_eq!(name_and_link(stream), want);
+    for (stream, expected) in table {
+        assert_eq!(name_and_link(stream), expected);
     }
 }
 
 #[test]
-fn extension_headers_count_for_one_member_only() {
+fn an_extension_header_applies_to_one_member() {
     let stream = Stream::new()
         .pax(&[(b"uid", b"7"), (b"SCHILY.xattr.user.a", b"1")])
         .member(Member::new(b'L', b"l").gnu().data(b"long\0"))
@@ -177,27 +180,27 @@ fn global_headers_are_checked_and_skipped() {
 }
 
 #[test]
-fn streams_may_lack_their_end_their_padding_or_a_member_for_an_extension() {
+fn missing_end_padding_and_extended_member_are_accepted() {
     let file = Stream::new().file(b"f", b"x").0;
-    let end_of = |stream: &[u8]| {
-        let mut reader = Reader::new(stream, 1 << 20);
-        assert_eq!(reader.by_ref().filter(Result::is_ok).count(), 1);
-        reader.end()
-    };
     let with = |more: &[u8]| [&file, more].concat();
-    assert_eq!(end_of(&with(&[0; 1024])), Some(2048));
-    assert_eq!(end_of(&file), Some(1024), "no end marker");
-    assert_eq!(end_of(&file[..513]), Some(513), "no padding either");
-    assert_eq!(end_of(&with(&[0; 512])), Some(1536), "a lone zero block at the very end");
-    assert_eq!(end_of(&with(&[0; 700])), Some(1724), "a piece of the second one");
-    assert_eq!(end_of(&with(&[0; 10240])), Some(2048), "record padding");
-    assert_eq!(end_of(&with(&Stream::new().raw(&[0; 1024]).file(b"g", b"").0)), Some(2048), "a second archive");
-    assert_eq!(end_of(&with(&Stream::new().pax(&[(b"path", b"g")]).0)), Some(2048), "a dangling extension header");
+    let table = [
+        ("an end marker", with(&[0; 1024])),
+        ("no end marker", file.clone()),
+        ("no padding either", file[..513].to_vec()),
+        ("a lone zero block at the very end", with(&[0; 512])),
+        ("a piece of the second one", with(&[0; 700])),
+        ("record padding", with(&[0; 10240])),
+        ("a second archive", with(&Stream::new().raw(&[0; 1024]).file(b"g", b"").0)),
+        ("a dangling extension header", with(&Stream::new().pax(&[(b"path", b"g")]).0)),
+    ];
+    for (case, stream) in table {
+        assert_eq!(names(&stream), ["f"], "{case}");
+    }
     assert_eq!(names(b""), [""; 0]);
 }
 
 #[test]
-fn what_is_cut_short_or_damaged_is_refused() {
+fn truncated_and_damaged_archives_are_refused() {
     let file = || Stream::new().file(b"f", b"hello");
     let member = |member| Stream::new().member(member).0;
     let pax = |key: &'static [u8], value: &'static [u8]| Stream::new().pax(&[(key, value)]).file(b"f", b"").0;
@@ -213,6 +216,14 @@ fn what_is_cut_short_or_damaged_is_refused() {
         (file().raw(&[0; 100]).0, "-: is not a tar stream: it ends within a header"),
         (file().raw(&[0; 512]).file(b"g", b"").0, "-: is not a tar stream: data follows a single zero block"),
         (b"<html>".repeat(200), "-: is not a tar stream: it does not begin with a header"),
+        (
+            [b"\x1f\x8b\x08".to_vec(), vec![1; 600]].concat(),
+            "-: is not a tar stream: it is compressed once more, with gzip",
+        ),
+        (
+            [b"\xfd7zXZ\0".to_vec(), vec![1; 600]].concat(),
+            "-: is not a tar stream: it is compressed once more, with xz",
+        ),
         (sum(b"0000000\0"), "entry 2: has a damaged header: its checksum does not match"),
         (sum(b"junkjunk"), "entry 2: has a damaged header: its checksum does not match"),
         (member(Member::new(b'0', b"f").at(124, b"-1")), r#"entry 1 "f": has an unreadable size: it is not a number"#),
@@ -228,8 +239,8 @@ fn what_is_cut_short_or_damaged_is_refused() {
         (member(Member::new(b'x', b"x").size(4 << 30)), "entry 1: 4294967296 over 1048576"),
         (member(Member::new(b'L', b"x").data(&[b'n'; (1 << 20) + 1])), "entry 1: 1048577 over 1048576"),
     ];
-    for (stream, want) in table {
-        assert_eq!(read(&stream).unwrap_err(), want);
+    for (stream, expected) in table {
+        assert_eq!(read(&stream).unwrap_err(), expected);
     }
 }
 
@@ -246,12 +257,11 @@ fn stacked_extension_headers_share_one_limit() {
 }
 
 #[test]
-fn after_an_error_nothing_comes() {
+fn the_reader_ends_after_an_error() {
     let stream = Stream::new().raw(&Member::new(b'0', b"f").at(124, b"x").header()).file(b"g", b"").end();
-    let mut reader = Reader::new(&stream[..], 1 << 20);
+    let mut reader = Reader::new(&stream[..], &Limits::default());
     assert!(reader.next().unwrap().is_err());
     assert!(reader.next().is_none());
-    assert_eq!(reader.end(), None);
 }
 
 #[test]
@@ -276,7 +286,7 @@ fn assert_sparse(stream: &[u8], name: &[u8]) {
 }
 
 #[test]
-fn every_way_to_store_a_sparse_file_is_understood() {
+fn every_sparse_format_is_decoded() {
     let run = |offset: u64, len: u64| format!("{offset:011o}\0{len:011o}\0").into_bytes();
     let old = || Member::new(b'S', b"old").gnu().at(483, b"00000010000\0");
     let runs = [run(0, 3), run(1024, 2), run(4096, 0)].concat();
@@ -337,13 +347,13 @@ fn damaged_sparse_maps_are_refused() {
     let endless = [&b"999999999\n"[..], &b"0\n".repeat(1 << 20)].concat();
     let sparse = |what| format!(r#"entry 1 "f": has a damaged sparse map: {what}"#);
     let table = [
-        (v01(b"1", b"0,5,9,0"), sparse("it has not as many runs as it says")),
-        (v01(b"1", b"0"), sparse("it has not as many runs as it says")),
+        (v01(b"1", b"0,5,9,0"), sparse("it has fewer runs than it says")),
+        (v01(b"1", b"0"), sparse("it has fewer runs than it says")),
         (v01(b"1", b"0,6"), sparse("its runs are not as long as the data")),
         (v01(b"1", b"5,5"), sparse("its runs overlap or leave the file")),
         (v01(b"1", b"0,x"), r#"entry 1 "f": has an unreadable sparse map: it is not a number"#.into()),
         (v10().member(file()), sparse("it is longer than the data")),
-        (v10().member(Member::new(b'0', b"f").data(&endless)), r#"entry 1 "f": 1048645 over 1048576"#.into()),
+        (v10().member(Member::new(b'0', b"f").data(&endless)), r#"entry 1 "f": more than 1000000 extents"#.into()),
         (v10().member(Member::new(b'5', b"f")), sparse("only a regular file can have one")),
         (Stream::new().member(Member::new(b'S', b"f")), sparse("its header is not GNU's")),
         (
@@ -355,13 +365,13 @@ fn damaged_sparse_maps_are_refused() {
             "entry 1: has a damaged sparse map: its offsets and lengths do not take turns".into(),
         ),
     ];
-    for (stream, want) in table {
-        assert_eq!(read(&stream.0).unwrap_err(), want);
+    for (stream, expected) in table {
+        assert_eq!(read(&stream.0).unwrap_err(), expected);
     }
 }
 
 #[test]
-fn the_tar_crate_and_this_reader_agree_on_what_it_writes() {
+fn the_reader_agrees_with_the_tar_crate() {
     let mut builder = tar::Builder::new(Vec::new());
     let names: Vec<String> = [1, 99, 100, 101, 155, 256, 5000].map(|n| "n".repeat(n)).into();
     for (name, i) in names.iter().zip(1..) {
@@ -396,4 +406,48 @@ fn the_tar_crate_and_this_reader_agree_on_what_it_writes() {
         })
         .collect();
     assert_eq!(ours, theirs);
+}
+
+#[test]
+fn extents_of_all_members_are_bounded_while_their_maps_are_read() {
+    let run = |offset: u64, len: u64| format!("{offset:011o}\0{len:011o}\0").into_bytes();
+    let old = |name: &[u8]| Member::new(b'S', name).gnu().at(483, b"00000010000\0");
+    let mut more = [0; 512];
+    more[..48].copy_from_slice(&[run(8, 1), run(9, 0)].concat());
+    let mut data = b"2\n0\n1\n9\n0\n".to_vec();
+    data.resize(512, 0);
+    data.extend(b"c");
+    let v01: [(&[u8], &[u8]); 3] =
+        [(b"GNU.sparse.size", b"9"), (b"GNU.sparse.numblocks", b"3"), (b"GNU.sparse.map", b"0,1,3,0,4,0")];
+    let v10: [(&[u8], &[u8]); 3] =
+        [(b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.realsize", b"4096")];
+    // One extent in the header and two in a block after it, three in records, two in the data; empty ones count, too.
+    let stream = Stream::new()
+        .raw(&old(b"a").size(2).at(386, &run(0, 1)).at(482, &[1]).header())
+        .raw(&more)
+        .raw(&[b'a'; 2])
+        .raw(&[0; 510])
+        .pax(&v01)
+        .file(b"b", b"b")
+        .pax(&v10)
+        .file(b"c", &data)
+        .end();
+    let read = |sparse_extents| {
+        let mut reader = Reader::new(&stream[..], &Limits { sparse_extents, ..Limits::default() });
+        let fault = reader.by_ref().find_map(Result::err);
+        (fault.map(|fault| fault.entry.unwrap().number), reader.extents_left())
+    };
+    assert_eq!(read(9), (None, 1));
+    assert_eq!(read(8), (None, 0));
+    assert_eq!([7, 5, 3, 2, 0].map(|most| read(most).0), [Some(3), Some(2), Some(2), Some(1), Some(1)]);
+    let left = Reader::new(&stream[..], &Limits::default()).with_extents_left(7).find_map(Result::err);
+    assert!(matches!(left.unwrap().problem, TarProblem::SparseExtents { allowed: 1_000_000 }));
+}
+
+#[test]
+fn extension_headers_are_bounded_even_without_data() {
+    let headers =
+        |count: usize| Stream::new().raw(&Member::new(b'g', b"g").header().repeat(count)).file(b"f", b"").end();
+    assert_eq!(names(&headers(2049)), ["f"]);
+    assert_eq!(read(&headers(2050)).unwrap_err(), "entry 1: 1049088 over 1048576");
 }

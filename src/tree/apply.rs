@@ -1,70 +1,79 @@
 //! Applies one layer's changeset to the tree left by the layers below it.
 //!
-//! A marker acts on the lower tree only, whatever its position in the tar (image-spec `layer.md`, Whiteouts): its
-//! directory is looked up where the marker stands, its effect waits for the end of the layer.
+//! A marker acts on the lower tree only, whatever its position in the tar (image-spec `layer.md`, Whiteouts). Its path
+//! is resolved when the marker is read; its effect waits for the end of the layer.
 
-use indexmap::IndexSet;
-
-use super::resolve::{Missing, ResolveFault};
-use super::{Child, Inode, InodeId, LayerId, Node, Tree};
+use super::memory::TreeFull;
+use super::purge::Purge;
+use super::resolve::{MissingParents, ResolveFault};
+use super::{Child, Inode, InodeId, LayerId, Node, Ring, Tree};
 use crate::error::ImageProblem;
 use crate::layer::entry::{Action, Body, Change, Device, DeviceKind, Entry, Metadata};
 use crate::layer::whiteout::Whiteout;
-use crate::note::{Note, NoteKind};
+use crate::note::{Note, NoteKind, Notes};
 use crate::path::{ImagePath, Quoted};
 
-/// What applying a layer did.
+/// The counts of an applied layer.
 #[derive(Debug, Default)]
-pub struct Applied {
-    /// Entries that added or replaced a name.
+pub(crate) struct ApplyReport {
+    /// The number of entries that added or replaced a name.
     pub entries: u64,
-    /// Markers.
+    /// The number of markers.
     pub whiteouts: u64,
-    /// What was adapted.
-    pub notes: Vec<Note>,
 }
 
 /// A change that cannot be applied.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ApplyFault {
+pub(crate) struct ApplyFault {
     /// The number of its tar entry, from 1.
     pub number: u64,
     /// Its cleaned path.
     pub path: ImagePath,
-    /// What is wrong.
+    /// The problem.
     pub problem: ImageProblem,
 }
 
-/// A marker whose directory is known and whose effect waits.
-#[derive(PartialEq, Eq, Hash)]
+/// A marker that takes effect at the end of its layer: for a name, by number, or for a directory.
+///
+/// The name or directory is flagged, so that a million markers for one path are stored once, and a marker whose name
+/// was removed meanwhile has no effect. Nothing that its layer adds later is hidden.
+#[derive(Clone, Copy)]
 enum Pending {
-    Hide(InodeId, Box<[u8]>),
+    Hide(u32),
     Clear(InodeId),
 }
 
 impl Tree {
-    /// Applies a layer.
+    /// Applies a layer, and adds what it adapts to `notes`.
     ///
-    /// `changes` come in the order of the stream; an error among them ends the work, as a change that cannot be
-    /// applied does. The tree is then of no use.
+    /// `changes` come in the order of the stream. An error from them, or a change that cannot be applied, ends the
+    /// work, and the tree must then be discarded. `stop` is called while markers take effect.
     ///
     /// # Errors
     ///
-    /// What `changes` yields, and an [`ApplyFault`] converted to it.
-    pub fn apply<E: From<ApplyFault>>(
+    /// An error of `changes` or `stop`, or an [`ApplyFault`] converted to it.
+    pub(crate) fn apply<E: From<ApplyFault>>(
         &mut self,
         layer: LayerId,
         changes: impl Iterator<Item = Result<Change, E>>,
-    ) -> Result<Applied, E> {
-        let mut applied = Applied::default();
-        // Of a marker that stands there a million times, one is obeyed: clearing a large directory takes long.
-        let mut pending = IndexSet::new();
+        notes: &Notes,
+        stop: &dyn Fn() -> Result<(), E>,
+    ) -> Result<ApplyReport, E> {
+        self.observe_begin();
+        let mut applied = ApplyReport::default();
+        let mut pending = Vec::new();
         for change in changes {
             let Change { number, action } = change?;
             match action {
                 Action::Add(entry) => {
+                    applied.entries += 1;
                     let path = entry.path.clone();
-                    self.add(layer, entry, &mut applied).map_err(|problem| ApplyFault { number, path, problem })?;
+                    self.add(layer, entry, notes).map_err(|problem| ApplyFault { number, path, problem })?;
+                }
+                Action::Put(entry, existing) => {
+                    applied.entries += 1;
+                    let path = entry.path.clone();
+                    self.put(layer, entry, existing, notes).map_err(|problem| ApplyFault { number, path, problem })?;
                 }
                 Action::Hide(whiteout) => {
                     applied.whiteouts += 1;
@@ -77,53 +86,88 @@ impl Tree {
                 }
             }
         }
+        let mut purge = Purge::of(layer);
         for marker in pending {
+            stop()?;
+            self.observe_hiding();
             match marker {
-                Pending::Hide(directory, name) => self.hide(directory, &name, layer),
-                Pending::Clear(directory) => self.purge(directory, layer),
+                Pending::Hide(number) => {
+                    let sign = self.names.get_mut(number).map(|name| &mut name.hidden);
+                    if sign.is_some_and(std::mem::take) {
+                        self.hide(number, &mut purge, stop)?;
+                    }
+                }
+                Pending::Clear(directory) => {
+                    let sign = self.ring_mut(directory).map(|ring| &mut ring.opaque);
+                    if sign.is_some_and(std::mem::take) {
+                        self.purge(directory, &mut purge, stop)?;
+                    }
+                }
             }
+            self.observe_hidden();
         }
         Ok(applied)
     }
 
-    /// Ends the flattening: AUFS bookkeeping goes.
+    /// Finishes the flattening: removes AUFS bookkeeping.
     #[must_use]
-    pub fn finish(mut self) -> Self {
+    pub(crate) fn finish(mut self) -> Self {
         self.drop_bookkeeping();
         self
     }
 
+    /// Returns the marker for an existing name or directory that has none yet.
     fn find_hidden(&mut self, whiteout: &Whiteout) -> Result<Option<Pending>, ResolveFault> {
-        Ok(match whiteout {
+        match whiteout {
             Whiteout::Opaque(path) => {
-                self.resolve(path.names(), Missing::Leave)?.map(|found| Pending::Clear(found.directory))
+                let Some(found) = self.resolve(path.as_bytes(), MissingParents::Leave)? else {
+                    self.observe_lost_marker(true);
+                    return Ok(None);
+                };
+                let Some(ring) = self.ring_mut(found.directory) else { return Ok(None) };
+                let is_new = !std::mem::replace(&mut ring.opaque, true);
+                self.observe_marker(found.directory, None, is_new);
+                Ok(is_new.then_some(Pending::Clear(found.directory)))
             }
             Whiteout::Explicit(path) => {
-                let Some((_, name)) = path.split_last() else { return Ok(None) };
-                self.resolve(path.parents(), Missing::Leave)?.map(|found| Pending::Hide(found.directory, name.into()))
+                let Some((parents, last)) = path.split_last() else { return Ok(None) };
+                let Some(found) = self.resolve(parents, MissingParents::Leave)? else {
+                    self.observe_lost_marker(false);
+                    return Ok(None);
+                };
+                let Some(number) = self.find(found.directory, last) else {
+                    self.observe_marker(found.directory, Some(last), false);
+                    return Ok(None);
+                };
+                let Some(name) = self.names.get_mut(number) else { return Ok(None) };
+                let is_new = !std::mem::replace(&mut name.hidden, true);
+                self.observe_marker(found.directory, Some(last), is_new);
+                Ok(is_new.then_some(Pending::Hide(number)))
             }
-        })
+        }
     }
 
-    fn add(&mut self, layer: LayerId, entry: Entry, applied: &mut Applied) -> Result<(), ImageProblem> {
-        applied.entries += 1;
+    pub(super) fn add(&mut self, layer: LayerId, entry: Entry, notes: &Notes) -> Result<(), ImageProblem> {
         let Entry { path, bookkeeping, metadata, body } = entry;
-        let Some((_, name)) = path.split_last() else {
+        let Some((parents, name)) = path.split_last() else {
+            self.observe_root();
             return self.set_root(metadata, &body);
         };
-        let missing = if bookkeeping { Missing::Leave } else { Missing::Make(layer) };
-        let Some(found) = self.resolve(path.parents(), missing)? else {
+        let missing = if bookkeeping { MissingParents::Leave } else { MissingParents::Make(layer) };
+        let Some(found) = self.resolve(parents, missing)? else {
             return Ok(());
         };
-        let mut note = |kind, path: &[u8]| {
+        let note = |kind, path: &[u8]| {
             let layer = Some(usize::from(layer.0) + 1);
-            applied.notes.push(Note { kind, layer, path: path.into(), detail: Box::default() });
+            notes.add(Note { kind, layer, path: path.into(), detail: Box::default() });
         };
         for path in &found.replaced {
             note(NoteKind::ParentReplaced, path);
         }
         let old = self.child(found.directory, name);
-        if old.is_some_and(|old| old.layer == layer && !old.implied) {
+        let is_again = old.is_some_and(|old| old.layer == layer && !old.implied);
+        self.observe_entry(found.directory, name, matches!(body, Body::Directory), is_again);
+        if is_again {
             note(NoteKind::Duplicate, path.as_bytes());
         }
         if matches!(body, Body::Device(Device { kind: DeviceKind::Character, major: 0, minor: 0 })) {
@@ -140,7 +184,7 @@ impl Tree {
         } else {
             self.make(old, metadata, body)?
         };
-        self.set_child(found.directory, name, Child { inode, layer, implied: false, bookkeeping });
+        self.set_child(found.directory, name, Child { inode, layer, implied: false, bookkeeping })?;
         Ok(())
     }
 
@@ -148,30 +192,29 @@ impl Tree {
         if !matches!(body, Body::Directory) {
             return Err(ImageProblem::RootNotDirectory);
         }
-        self.inodes[InodeId::ROOT.index()].metadata = metadata;
-        Ok(())
+        Ok(self.set_metadata(InodeId::ROOT, metadata)?)
     }
 
-    /// Returns the inode that an entry makes: a new one, or the directory that stands there already.
+    /// Returns the inode of an entry: a new one, or the directory that already exists.
     fn make(&mut self, old: Option<Child>, metadata: Metadata, body: Body) -> Result<InodeId, ImageProblem> {
         let node = match body {
             Body::Directory => {
                 if let Some(stays) = old.filter(|old| self.directory(old.inode).is_some()) {
-                    self.inodes[stays.inode.index()].metadata = metadata;
+                    self.set_metadata(stays.inode, metadata)?;
                     return Ok(stays.inode);
                 }
-                Node::Directory(Box::default())
+                Node::Directory(Ring::empty())
             }
             Body::File(content) => Node::File(content),
-            Body::Symlink(target) => Node::Symlink(target),
+            Body::Symlink(target) => Node::Symlink((&*target).into()),
             Body::Device(device) => Node::Device(device),
             Body::Fifo => Node::Fifo,
             Body::HardLink(_) => return Err(ImageProblem::LinkToItself),
         };
-        self.add_inode(metadata, node).ok_or_else(|| ResolveFault::ArenaFull.into())
+        Ok(self.add_inode(metadata, node)?)
     }
 
-    /// Returns the inode that a hard link's target names; `None` for a link of AUFS bookkeeping that leads nowhere.
+    /// Returns the inode of a hard link's target; `None` for AUFS bookkeeping whose target does not exist.
     fn link_target(
         &mut self,
         target: &ImagePath,
@@ -182,8 +225,8 @@ impl Tree {
         let shown = || Quoted(target.as_bytes()).to_string();
         let found = match target.split_last() {
             None => return Err(ImageProblem::LinkTargetDirectory(shown())),
-            Some((_, last)) => self
-                .resolve(target.parents(), Missing::Leave)?
+            Some((parents, last)) => self
+                .resolve(parents, MissingParents::Leave)?
                 .and_then(|parent| Some((parent.directory, last, self.child(parent.directory, last)?))),
         };
         let fault = match found {
@@ -194,8 +237,14 @@ impl Tree {
             Some((parent, last, _)) if parent == directory && last == name => ImageProblem::LinkToItself,
             Some((_, _, child)) => return Ok(Some(child.inode)),
         };
-        // AUFS links its bookkeeping to whiteouts, which are no entries.
+        // AUFS links its bookkeeping to whiteouts, which are not entries.
         if bookkeeping { Ok(None) } else { Err(fault) }
+    }
+}
+
+impl From<TreeFull> for ImageProblem {
+    fn from(_: TreeFull) -> Self {
+        Self::TooManyInodes
     }
 }
 
@@ -204,8 +253,10 @@ impl From<ResolveFault> for ImageProblem {
         match fault {
             ResolveFault::TooManyHops => Self::SymlinkLoop,
             ResolveFault::NotDirectory(name) => Self::ParentNotDirectory(Quoted(&name).to_string()),
+            ResolveFault::FileAbove(path) => Self::PutBelowFile(Quoted(&path).to_string()),
             ResolveFault::LongName(len) => Self::Path(crate::path::PathFault::LongName(len)),
             ResolveFault::ArenaFull => Self::TooManyInodes,
+            ResolveFault::TooManySteps => Self::TooManySymlinkSteps,
         }
     }
 }

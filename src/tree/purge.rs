@@ -1,82 +1,109 @@
-//! Removes what lower layers left, and only that (image-spec `layer.md`, Whiteouts).
+//! Removes names left by lower layers, and no others (image-spec `layer.md`, Whiteouts).
 
-use super::{Child, InodeId, LayerId, Tree};
+use std::collections::HashSet;
+
+use super::{Child, Directory, InodeId, LayerId, Name, Tree};
 use crate::layer::entry::Metadata;
 
+/// The removals by the markers of one layer so far.
+pub(super) struct Purge {
+    layer: LayerId,
+    /// Directories that hold nothing of lower layers any more, at any depth: a marker above them skips them.
+    done: HashSet<InodeId>,
+}
+
+impl Purge {
+    pub fn of(layer: LayerId) -> Self {
+        Self { layer, done: HashSet::new() }
+    }
+}
+
 impl Tree {
-    /// Hides one name of a directory, unless `layer` itself wrote it.
-    pub(super) fn hide(&mut self, directory: InodeId, name: &[u8], layer: LayerId) {
-        let Some(child) = self.child(directory, name) else { return };
-        if self.touched(child, layer) {
-            self.purge(child.inode, layer);
+    /// Hides a name, unless the layer itself wrote it.
+    pub(super) fn hide<E>(
+        &mut self,
+        number: u32,
+        purge: &mut Purge,
+        stop: &dyn Fn() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(child) = self.names.get(number).map(Name::child) else { return Ok(()) };
+        if self.touched(child, purge.layer) {
+            self.purge(child.inode, purge, stop)?;
         }
-        if let Some(stays) = self.outlive(child, layer) {
-            self.replace_child(directory, name, stays);
-        } else if let Some(here) = self.directory_mut(directory) {
-            here.children.swap_remove(name);
-        }
+        self.outlive(number, child, purge.layer);
+        Ok(())
     }
 
-    /// Hides every child of a directory that `layer` did not write, at any depth.
+    /// Hides every child of a directory that the layer did not write, at any depth.
     ///
-    /// Directories are cleared from the leaves upwards and without recursion: their depth is the image's choice.
-    pub(super) fn purge(&mut self, directory: InodeId, layer: LayerId) {
+    /// Directories are cleared from the leaves upwards and without recursion, because the image chooses their depth.
+    /// Each is cleared once, however many markers are above it.
+    pub(super) fn purge<E>(
+        &mut self,
+        directory: InodeId,
+        purge: &mut Purge,
+        stop: &dyn Fn() -> Result<(), E>,
+    ) -> Result<(), E> {
+        let layer = purge.layer;
+        if !purge.done.insert(directory) {
+            return Ok(());
+        }
         let mut found = vec![directory];
         let mut seen = 0;
         while let Some(&at) = found.get(seen) {
+            stop()?;
             seen += 1;
             if let Some(here) = self.directory(at) {
-                found.extend(here.children.values().filter(|child| self.touched(**child, layer)).map(|c| c.inode));
+                let touched = here.names().map(|(_, child)| child).filter(|child| self.touched(*child, layer));
+                found.extend(touched.map(|child| child.inode).filter(|inode| purge.done.insert(*inode)));
             }
         }
         for &at in found.iter().rev() {
-            let Some(here) = self.directory_mut(at) else { continue };
-            let children = std::mem::take(&mut here.children);
-            let kept: indexmap::IndexMap<_, _> = children
-                .into_iter()
-                .filter_map(|(name, child)| self.outlive(child, layer).map(|child| (name, child)))
-                .collect();
-            if let Some(here) = self.directory_mut(at) {
-                here.children = kept;
+            stop()?;
+            let Some(here) = self.directory(at) else { continue };
+            let numbers: Vec<u32> = here.numbers().collect();
+            for number in numbers {
+                if let Some(child) = self.names.get(number).map(Name::child) {
+                    self.outlive(number, child, layer);
+                }
             }
         }
+        Ok(())
     }
 
-    /// Returns whether a child is a directory in which `layer` may have written.
+    /// Returns true if a child is a directory below which `layer` may have written.
     fn touched(&self, child: Child, layer: LayerId) -> bool {
-        self.directory(child.inode).is_some_and(|d| child.layer == layer || d.below == Some(layer))
+        self.ring(child.inode).is_some_and(|d| child.layer == layer || d.below == Some(layer))
     }
 
-    /// Returns what is left of a child whose own children are purged already: itself when `layer` wrote it, an
-    /// implied directory when `layer` wrote below it, or nothing.
-    fn outlive(&mut self, child: Child, layer: LayerId) -> Option<Child> {
+    /// Reduces a child whose own children are purged to what remains: the child if `layer` wrote it, an implied
+    /// directory if `layer` wrote below it, otherwise nothing.
+    fn outlive(&mut self, number: u32, child: Child, layer: LayerId) {
         if child.layer == layer {
-            return Some(child);
+            return;
         }
-        if !self.touched(child, layer) || self.directory(child.inode)?.children.values().all(|c| c.bookkeeping) {
-            return None;
+        let has_names = |d: Directory<'_>| d.names().any(|(_, child)| !child.bookkeeping);
+        if !self.touched(child, layer) || !self.directory(child.inode).is_some_and(has_names) {
+            self.remove_name(number);
+            return;
         }
-        let metadata = Metadata::implied(self.implied_mtime);
-        self.inodes[child.inode.index()].metadata = metadata;
-        Some(Child { layer, implied: true, ..child })
-    }
-
-    fn replace_child(&mut self, directory: InodeId, name: &[u8], child: Child) {
-        if let Some(place) = self.directory_mut(directory).and_then(|d| d.children.get_mut(name)) {
-            *place = child;
+        self.observe_removal();
+        self.replace_metadata(child.inode, Metadata::implied(self.implied_mtime));
+        if let Some(name) = self.names.get_mut(number) {
+            (name.layer, name.implied) = (layer, true);
         }
     }
 
-    /// Drops AUFS bookkeeping and everything below it, and memory that was held for names to come.
+    /// Removes AUFS bookkeeping and everything below it.
     pub(super) fn drop_bookkeeping(&mut self) {
-        self.inodes.shrink_to_fit();
-        let mut todo = vec![InodeId::ROOT];
-        while let Some(at) = todo.pop() {
-            let Some(here) = self.directory_mut(at) else { continue };
-            here.children.retain(|_, child| !child.bookkeeping);
-            here.children.shrink_to_fit();
-            let inodes: Vec<_> = here.children.values().map(|child| child.inode).collect();
-            todo.extend(inodes.into_iter().filter(|id| self.directory(*id).is_some()));
+        let is_bookkeeping = |number: &u32| self.names.get(*number).is_some_and(|name| name.bookkeeping);
+        let last = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        let dropped: Vec<u32> = (0..last).filter(is_bookkeeping).collect();
+        for number in dropped {
+            // The removal of a directory has already removed everything below it.
+            if self.names.get(number).is_some_and(|name| name.bookkeeping) {
+                self.remove_name(number);
+            }
         }
     }
 }

@@ -1,109 +1,201 @@
-//! Finds the directory that a path's parents lead to, through symlinks, as in a chroot.
+//! Resolves the directory of a path, following symlinks as in a chroot.
 
-use super::{Child, InodeId, LayerId, Node, Tree};
+use super::memory::TreeFull;
+use super::{Child, InodeId, LayerId, Node, Ring, Tree};
 use crate::layer::entry::Metadata;
 use crate::layer::whiteout::is_bookkeeping;
 use crate::path::NAME_MAX;
 
-/// How many symlinks one path may pass, as in Linux.
-const HOPS_MAX: usize = 40;
+/// The number of symlinks that one path may follow, as in Linux.
+pub(super) const HOPS_MAX: usize = 40;
 
-/// What becomes of parents that do not exist.
+/// The treatment of missing parents.
 #[derive(Clone, Copy)]
-pub(super) enum Missing {
-    /// They are made, as implied directories of this layer.
+pub(super) enum MissingParents {
+    /// Creates them, as implied directories of this layer.
     Make(LayerId),
-    /// There is nothing to find.
+    /// Creates nothing: the path is missing.
     Leave,
+    /// Creates nothing, and requires each parent that exists to be a directory.
+    LeaveBelowDirectories,
 }
 
-/// Why parents cannot be resolved.
+/// The reason why parents cannot be resolved.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum ResolveFault {
     TooManyHops,
     /// A symlink leads to a parent of this name, which is not a directory.
     NotDirectory(Box<[u8]>),
-    /// A symlink leads to a missing name of so many bytes.
+    /// The parent at this path is not a directory.
+    FileAbove(Box<[u8]>),
+    /// A symlink leads to a missing name of this many bytes.
     LongName(usize),
     ArenaFull,
+    /// All paths together take too many names from symlink targets.
+    TooManySteps,
 }
 
-/// A directory, and the files that had to give way to make it.
-pub(super) struct Resolved {
+/// A directory, and the files that were replaced in order to create it.
+pub(super) struct ResolvedParent {
     pub directory: InodeId,
-    /// Paths, in the tree, of files that were replaced by directories.
+    /// The paths, in the tree, of files that were replaced by directories.
     pub replaced: Vec<Box<[u8]>>,
 }
 
 impl Tree {
-    /// Returns the directory that `parents` lead to; `None` when it is missing and is to be left so.
-    pub(super) fn resolve<'a>(
+    /// Returns the directory at the path `parents`; `None` if it is missing and not to be created.
+    pub(super) fn resolve(
         &mut self,
-        parents: impl DoubleEndedIterator<Item = &'a [u8]>,
-        missing: Missing,
-    ) -> Result<Option<Resolved>, ResolveFault> {
-        // The names still to be walked, last first; each knows whether a symlink put it there.
-        let mut todo: Vec<(Box<[u8]>, bool)> = parents.rev().map(|name| (name.into(), false)).collect();
+        parents: &[u8],
+        missing: MissingParents,
+    ) -> Result<Option<ResolvedParent>, ResolveFault> {
+        let mut rest = Rest { parts: vec![Part { link: None, from: 0 }] };
         let mut at = InodeId::ROOT;
+        let mut route = Route::default();
         let mut hops = 0;
         let mut replaced = Vec::new();
-        while let Some((name, by_link)) = todo.pop() {
-            match &*name {
+        while let Some((name, by_link)) = rest.next(self, parents) {
+            if by_link {
+                self.link_steps += 1;
+                if self.link_steps > self.link_steps_max {
+                    return Err(ResolveFault::TooManySteps);
+                }
+            }
+            let name = match name.of(self, parents) {
                 b"" | b"." => continue,
                 b".." => {
-                    at = self.directory(at).and_then(|d| d.parent).unwrap_or(InodeId::ROOT);
+                    at = self.ring(at).and_then(Ring::parent).unwrap_or(InodeId::ROOT);
+                    route.ascend();
                     continue;
                 }
-                _ => {}
-            }
-            let child = self.child(at, &name);
-            match child.map(|child| &self.inode(child.inode).node) {
-                Some(Node::Directory(_)) => at = child.map_or(at, |child| child.inode),
-                Some(Node::Symlink(target)) => {
+                name => name,
+            };
+            let child = self.child(at, name);
+            match child.map(|child| (child.inode, &self.inode(child.inode).node)) {
+                Some((inode, Node::Directory(_))) => {
+                    at = inode;
+                    route.descend(name);
+                }
+                Some((inode, Node::Symlink(target))) => {
                     hops += 1;
                     if hops > HOPS_MAX {
                         return Err(ResolveFault::TooManyHops);
                     }
                     if target.first() == Some(&b'/') {
                         at = InodeId::ROOT;
+                        route = Route::default();
                     }
-                    todo.extend(target.split(|&b| b == b'/').rev().map(|name| (name.into(), true)));
+                    rest.parts.push(Part { link: Some(inode), from: 0 });
                 }
                 other => {
-                    let Missing::Make(layer) = missing else { return Ok(None) };
+                    let name = Box::<[u8]>::from(name);
+                    let layer = match missing {
+                        MissingParents::Make(layer) => layer,
+                        MissingParents::LeaveBelowDirectories if other.is_some() && !by_link => {
+                            route.descend(&name);
+                            return Err(ResolveFault::FileAbove(route.path.into()));
+                        }
+                        MissingParents::LeaveBelowDirectories | MissingParents::Leave => return Ok(None),
+                    };
                     if other.is_some() && by_link {
                         return Err(ResolveFault::NotDirectory(name));
                     }
                     if name.len() > NAME_MAX {
                         return Err(ResolveFault::LongName(name.len()));
                     }
+                    route.descend(&name);
                     if other.is_some() {
-                        replaced.push(self.path_below(at, &name));
+                        replaced.push(route.path.as_slice().into());
                     }
-                    at = self.make_implied(at, &name, layer).ok_or(ResolveFault::ArenaFull)?;
+                    at = self.make_implied(at, &name, layer)?;
                 }
             }
         }
-        Ok(Some(Resolved { directory: at, replaced }))
+        Ok(Some(ResolvedParent { directory: at, replaced }))
     }
 
-    fn make_implied(&mut self, parent: InodeId, name: &[u8], layer: LayerId) -> Option<InodeId> {
+    fn make_implied(&mut self, parent: InodeId, name: &[u8], layer: LayerId) -> Result<InodeId, TreeFull> {
+        self.observe_implied(parent, name);
         let metadata = Metadata::implied(self.implied_mtime);
-        let inode = self.add_inode(metadata, Node::Directory(Box::default()))?;
-        self.set_child(parent, name, Child { inode, layer, implied: true, bookkeeping: is_bookkeeping(name) });
-        Some(inode)
+        let inode = self.add_inode(metadata, Node::Directory(Ring::empty()))?;
+        self.set_child(parent, name, Child { inode, layer, implied: true, bookkeeping: is_bookkeeping(name) })?;
+        Ok(inode)
+    }
+}
+
+impl From<TreeFull> for ResolveFault {
+    fn from(_: TreeFull) -> Self {
+        Self::ArenaFull
+    }
+}
+
+/// The rest of a walk: of the path itself, and of the targets of the symlinks followed.
+struct Rest {
+    /// The parts, innermost last. A symlink stays in the tree while its target is walked: only other files are replaced
+    /// by directories.
+    parts: Vec<Part>,
+}
+
+/// The rest of one text, which is not copied.
+struct Part {
+    /// The symlink that has this target; `None`: the path itself.
+    link: Option<InodeId>,
+    from: usize,
+}
+
+/// The position of a name.
+struct Place {
+    link: Option<InodeId>,
+    from: usize,
+    to: usize,
+}
+
+impl Rest {
+    /// Returns the next name, and true if it comes from a symlink.
+    fn next(&mut self, tree: &Tree, path: &[u8]) -> Option<(Place, bool)> {
+        loop {
+            let part = self.parts.last_mut()?;
+            let text = text(tree, path, part.link);
+            let Some(after) = text.get(part.from..) else {
+                self.parts.pop();
+                continue;
+            };
+            let (from, length) = (part.from, after.iter().position(|b| *b == b'/').unwrap_or(after.len()));
+            part.from = from + length + 1;
+            return Some((Place { link: part.link, from, to: from + length }, part.link.is_some()));
+        }
+    }
+}
+
+impl Place {
+    fn of<'a>(&self, tree: &'a Tree, path: &'a [u8]) -> &'a [u8] {
+        &text(tree, path, self.link)[self.from..self.to]
+    }
+}
+
+fn text<'a>(tree: &'a Tree, path: &'a [u8], link: Option<InodeId>) -> &'a [u8] {
+    match link.map(|link| &tree.inode(link).node) {
+        None => path,
+        Some(Node::Symlink(target)) => target,
+        Some(_) => &[],
+    }
+}
+
+/// The path of the current directory, for notes.
+#[derive(Default)]
+struct Route {
+    path: Vec<u8>,
+}
+
+impl Route {
+    fn descend(&mut self, name: &[u8]) {
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(name);
     }
 
-    /// Returns the path of a name below a directory, for notes.
-    pub(super) fn path_below(&self, directory: InodeId, name: &[u8]) -> Box<[u8]> {
-        let mut names = vec![name];
-        let mut at = directory;
-        while let Some(parent) = self.directory(at).and_then(|d| d.parent) {
-            let Some(up) = self.directory(parent) else { break };
-            names.extend(up.names().find(|(_, child)| child.inode == at).map(|(name, _)| name));
-            at = parent;
-        }
-        names.reverse();
-        names.join(&b'/').into()
+    fn ascend(&mut self) {
+        self.path.truncate(self.path.iter().rposition(|b| *b == b'/').unwrap_or(0));
     }
 }

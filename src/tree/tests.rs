@@ -1,19 +1,20 @@
-//! The law of layer semantics, rule by rule, on small trees (image-spec `layer.md`).
+//! The rules of layer semantics, one by one, on small trees (image-spec `layer.md`).
 
 use super::*;
 use crate::error::ImageProblem;
 use crate::layer::entry::{Action, Body, Change, Entry, Metadata};
-use crate::layer::whiteout::{self, Spelling};
-use crate::note::NoteKind;
+use crate::layer::whiteout::{self, NameClass};
+use crate::note::{Note, NoteKind, Notes};
 use crate::path::{Escaped, ImagePath};
 
-/// One line an entry: `d path`, `f path text`, `l path target`, `h path target`; a name that is a marker is one.
+/// Parses one entry: `d path`, `f path text`, `l path target`, `h path target`; a file with a marker's name is a
+/// marker.
 fn change((number, line): (usize, &str)) -> Result<Change, ApplyFault> {
     let mut words = line.splitn(3, ' ');
     let (kind, name, rest) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap_or_default());
     let path = ImagePath::of_entry(name.as_bytes()).unwrap();
-    let spelling = whiteout::spelling(&path);
-    if let Spelling::Marker(whiteout) = spelling {
+    let class = whiteout::classify(&path);
+    if let NameClass::Marker(whiteout) = class {
         return Ok(Change { number: number as u64, action: Action::Hide(whiteout) });
     }
     let body = match kind {
@@ -24,26 +25,42 @@ fn change((number, line): (usize, &str)) -> Result<Change, ApplyFault> {
         other => panic!("{other}"),
     };
     let metadata = Metadata { mode: 0o700, ..Metadata::implied(Timestamp::from_seconds(1)) };
-    let bookkeeping = spelling == Spelling::Bookkeeping;
+    let bookkeeping = class == NameClass::Bookkeeping;
     Ok(Change { number: number as u64, action: Action::Add(Entry { path, bookkeeping, metadata, body }) })
+}
+
+fn all(notes: &Notes) -> Vec<Note> {
+    let mut all = Vec::new();
+    notes
+        .each(|note| -> std::io::Result<()> {
+            all.push(note);
+            Ok(())
+        })
+        .unwrap();
+    all
 }
 
 fn apply(layers: &[&[&str]]) -> Result<(Tree, Vec<NoteKind>), ImageProblem> {
     let mut tree = Tree::new(Timestamp::default());
-    let mut notes = Vec::new();
+    let notes = Notes::default();
     for (id, lines) in (0..).zip(layers) {
         let changes = lines.iter().copied().enumerate().map(change);
-        let applied = tree.apply::<ApplyFault>(LayerId(id), changes).map_err(|fault| fault.problem)?;
-        notes.extend(applied.notes.iter().map(|note| note.kind));
+        tree.apply::<ApplyFault>(LayerId(id), changes, &notes, &|| Ok(())).map_err(|fault| fault.problem)?;
     }
-    Ok((tree.finish(), notes))
+    Ok((tree.finish(), all(&notes).iter().map(|note| note.kind).collect()))
 }
 
-/// Every path but the root: `path/` for a directory an entry describes, `path/?` for an implied one, else its content.
+/// Returns the tree of layers.
+pub(super) fn tree(layers: &[&[&str]]) -> Tree {
+    apply(layers).unwrap().0
+}
+
+/// Returns every path but the root: `path/` for a directory that an entry describes, `path/?` for an implied one, else
+/// its content.
 fn listing(layers: &[&[&str]]) -> Vec<String> {
     let (tree, _) = apply(layers).unwrap();
-    let describe = |visit: Visit| {
-        let path = Escaped(&visit.path).to_string();
+    let describe = |visit: Visit<'_>| {
+        let path = Escaped(visit.path).to_string();
         let inode = tree.inode(visit.inode);
         match &inode.node {
             Node::Directory(_) if inode.metadata.mode == 0o755 => format!("{path}/?"),
@@ -53,11 +70,13 @@ fn listing(layers: &[&[&str]]) -> Vec<String> {
             other => panic!("{other:?}"),
         }
     };
-    tree.walk().skip(1).map(describe).collect()
+    let mut walk = tree.walk();
+    walk.advance();
+    std::iter::from_fn(|| walk.advance().map(describe)).collect()
 }
 
 #[test]
-fn a_marker_hides_lower_layers_only_wherever_it_stands() {
+fn a_marker_hides_lower_entries_at_any_position() {
     let lower: &[&str] = &["d a", "f a/old 1", "f b 1"];
     for upper in [["f a/new 2", "f .wh.a", "f .wh.b"], ["f .wh.b", "f .wh.a", "f a/new 2"]] {
         assert_eq!(listing(&[lower, &upper]), ["a/?", "a/new=2"]);
@@ -81,7 +100,7 @@ fn an_older_opaque_marker_does_not_mask_a_newer_whiteout() {
 }
 
 #[test]
-fn a_marker_on_nothing_does_and_creates_nothing() {
+fn a_marker_without_a_target_changes_nothing() {
     assert_eq!(listing(&[&["f a 1"], &["f .wh.x", "f no/.wh.y", "f no/.wh..wh..opq"]]), ["a=1"]);
     assert_eq!(listing(&[&["l s /no"], &["f s/.wh.y"]]), ["s->/no"]);
 }
@@ -97,14 +116,14 @@ fn parents_are_resolved_through_symlinks_inside_the_root() {
 }
 
 #[test]
-fn a_parent_that_is_a_file_gives_way_with_a_note() {
+fn a_file_that_is_a_parent_is_replaced_and_noted() {
     let (_, notes) = apply(&[&["f p 1"], &["f p/x 2"]]).unwrap();
     assert_eq!(notes, [NoteKind::ParentReplaced]);
     assert_eq!(listing(&[&["f p 1"], &["f p/x 2"]]), ["p/?", "p/x=2"]);
 }
 
 #[test]
-fn a_directory_over_a_directory_keeps_the_children_and_anything_else_replaces_them() {
+fn only_a_directory_over_a_directory_keeps_children() {
     assert_eq!(listing(&[&["f a/x 1"], &["d a"]]), ["a/", "a/x=1"]);
     assert_eq!(listing(&[&["f a/x 1"], &["f a 2"]]), ["a=2"]);
     assert_eq!(listing(&[&["f a/x 1"], &["l a b"]]), ["a->b"]);
@@ -112,7 +131,7 @@ fn a_directory_over_a_directory_keeps_the_children_and_anything_else_replaces_th
 }
 
 #[test]
-fn hard_links_share_an_inode_that_outlives_its_first_name() {
+fn a_hard_link_keeps_its_inode_after_the_first_name_is_deleted() {
     let (tree, _) = apply(&[&["f a 1", "h b a", "h c b"], &["f .wh.a"]]).unwrap();
     assert_eq!(tree.get(b"a"), None);
     assert!(tree.get(b"b").is_some());
@@ -129,7 +148,7 @@ fn a_link_to_a_lower_name_survives_the_lower_names_whiteout() {
 }
 
 #[test]
-fn links_to_nothing_to_directories_and_to_themselves_are_errors() {
+fn hard_links_to_nothing_directories_and_themselves_are_refused() {
     let fault = |line| apply(&[&["d d", "f a 1", line]]).unwrap_err();
     assert_eq!(fault("h b no"), ImageProblem::LinkTargetMissing("\"no\"".into()));
     assert_eq!(fault("h b d"), ImageProblem::LinkTargetDirectory("\"d\"".into()));
@@ -138,7 +157,7 @@ fn links_to_nothing_to_directories_and_to_themselves_are_errors() {
 }
 
 #[test]
-fn bookkeeping_is_hidden_but_links_to_it_work() {
+fn aufs_names_are_hidden_but_may_be_link_targets() {
     let layer: &[&str] = &["d .wh..wh.plnk", "f .wh..wh.plnk/1.2 x", "h a .wh..wh.plnk/1.2", "f no/.wh..wh.aufs y"];
     assert_eq!(listing(&[layer]), ["a=x"]);
     assert_eq!(listing(&[&["f a/x 1"], &["f a/.wh..wh.z 2", "f .wh.a"]]), [""; 0]);
@@ -146,33 +165,33 @@ fn bookkeeping_is_hidden_but_links_to_it_work() {
 }
 
 #[test]
-fn what_one_layer_writes_twice_is_noted_and_the_last_wins() {
+fn a_duplicate_in_one_layer_is_noted_and_the_last_wins() {
     let (_, notes) = apply(&[&["f a/x 1", "d a", "f a/x 2"]]).unwrap();
     assert_eq!(notes, [NoteKind::Duplicate]);
     assert_eq!(listing(&[&["f a/x 1", "d a", "f a/x 2"]]), ["a/", "a/x=2"]);
 }
 
 #[test]
-fn what_a_layer_did_is_counted_and_noted_by_its_number() {
+fn changes_are_counted_and_noted_by_layer() {
     let mut tree = Tree::new(Timestamp::default());
     let mut apply = |id, lines: &[&str]| {
-        let changes = lines.iter().copied().enumerate().map(change);
-        tree.apply::<ApplyFault>(LayerId(id), changes).unwrap()
+        let (changes, notes) = (lines.iter().copied().enumerate().map(change), Notes::default());
+        (tree.apply::<ApplyFault>(LayerId(id), changes, &notes, &|| Ok(())).unwrap(), all(&notes))
     };
-    let lower = apply(0, &["f a/x 1", "d a", "f a/x 2", "f b 1"]);
-    let noted = |applied: &Applied| -> Vec<_> {
-        applied.notes.iter().map(|note| (note.kind, note.layer, Escaped(&note.path).to_string())).collect()
+    let (lower, notes) = apply(0, &["f a/x 1", "d a", "f a/x 2", "f b 1"]);
+    let noted = |notes: &[Note]| -> Vec<_> {
+        notes.iter().map(|note| (note.kind, note.layer, Escaped(&note.path).to_string())).collect()
     };
     assert_eq!((lower.entries, lower.whiteouts), (4, 0));
-    assert_eq!(noted(&lower), [(NoteKind::Duplicate, Some(1), "a/x".into())]);
-    let upper = apply(1, &["f .wh.a", "f .wh.b", "f .wh.c", "d d", "f d/x 1"]);
+    assert_eq!(noted(&notes), [(NoteKind::Duplicate, Some(1), "a/x".into())]);
+    let (upper, _) = apply(1, &["f .wh.a", "f .wh.b", "f .wh.c", "d d", "f d/x 1"]);
     assert_eq!((upper.entries, upper.whiteouts), (2, 3));
-    let third = apply(2, &["f d/x/y 1"]);
-    assert_eq!(noted(&third), [(NoteKind::ParentReplaced, Some(3), "d/x".into())]);
+    let (_, notes) = apply(2, &["f d/x/y 1"]);
+    assert_eq!(noted(&notes), [(NoteKind::ParentReplaced, Some(3), "d/x".into())]);
 }
 
 #[test]
-fn a_link_header_is_noted_when_it_differs_from_its_inode() {
+fn a_link_header_that_differs_from_its_inode_is_noted() {
     let link = |mode| {
         let Ok(Change { action: Action::Add(entry), .. }) = change((2, "h b a")) else { panic!() };
         let metadata = Metadata { mode, ..entry.metadata };
@@ -180,8 +199,9 @@ fn a_link_header_is_noted_when_it_differs_from_its_inode() {
     };
     for (mode, expected) in [(0o700, vec![]), (0o600, vec![NoteKind::LinkMetadata])] {
         let mut tree = Tree::new(Timestamp::default());
-        let applied = tree.apply::<ApplyFault>(LayerId(0), [change((1, "f a 1")), link(mode)].into_iter()).unwrap();
-        assert_eq!(applied.notes.iter().map(|note| note.kind).collect::<Vec<_>>(), expected);
+        let (changes, notes) = ([change((1, "f a 1")), link(mode)].into_iter(), Notes::default());
+        tree.apply::<ApplyFault>(LayerId(0), changes, &notes, &|| Ok(())).unwrap();
+        assert_eq!(all(&notes).iter().map(|note| note.kind).collect::<Vec<_>>(), expected);
         assert_eq!(tree.inode(tree.get(b"b").unwrap()).metadata.mode, 0o700);
     }
 }
@@ -204,7 +224,89 @@ fn deep_trees_are_purged_without_recursion() {
     }
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
     let mut tree = Tree::new(Timestamp::default());
-    tree.apply::<ApplyFault>(LayerId(0), lines.iter().copied().enumerate().map(change)).unwrap();
-    tree.apply::<ApplyFault>(LayerId(1), [(0, "f .wh..wh..opq")].into_iter().map(change)).unwrap();
-    assert_eq!(tree.finish().walk().count(), 1);
+    tree.apply::<ApplyFault>(LayerId(0), lines.iter().copied().enumerate().map(change), &Notes::default(), &|| Ok(()))
+        .unwrap();
+    tree.apply::<ApplyFault>(
+        LayerId(1),
+        [(0, "f .wh..wh..opq")].into_iter().map(change),
+        &Notes::default(),
+        &|| Ok(()),
+    )
+    .unwrap();
+    let tree = tree.finish();
+    let mut walk = tree.walk();
+    assert!(walk.advance().is_some() && walk.advance().is_none());
+}
+
+/// Applies layers and counts the calls of `stop` while the markers of the last one take effect.
+fn applied_with_stop_calls(layers: [&[String]; 2]) -> (Tree, usize) {
+    let mut tree = Tree::new(Timestamp::default());
+    let calls = std::cell::Cell::new(0);
+    for (id, lines) in (0..).zip(layers) {
+        let changes = lines.iter().map(String::as_str).enumerate().map(change);
+        calls.set(0);
+        let stop = || {
+            calls.set(calls.get() + 1);
+            Ok(())
+        };
+        tree.apply::<ApplyFault>(LayerId(id), changes, &Notes::default(), &stop).unwrap();
+    }
+    (tree.finish(), calls.get())
+}
+
+#[test]
+fn many_markers_clear_a_directory_once() {
+    let work = |depth: usize, width: usize| {
+        let chain = |length: usize| vec!["d"; length].join("/");
+        let old = (0..width).map(|n| format!("f {}/old{n} 1", chain(depth)));
+        let new = (0..width).map(|n| format!("d {}/new{n}", chain(depth)));
+        // From the bottom upwards and back again, with both kinds of markers.
+        let markers = (1..depth).rev().chain(1..depth).map(|n| format!("f {}/.wh..wh..opq", chain(n)));
+        let hides = (1..depth).map(|n| format!("f {}/.wh.d", chain(n)));
+        let upper: Vec<_> = new.chain(markers).chain(hides).collect();
+        let (tree, calls) = applied_with_stop_calls([&old.collect::<Vec<_>>(), &upper]);
+        assert_eq!(tree.get(format!("{}/old0", chain(depth)).as_bytes()), None);
+        let bottom = tree.get(chain(depth).as_bytes()).and_then(|id| tree.directory(id));
+        assert_eq!(bottom.map(Directory::len), Some(width));
+        calls
+    };
+    let (once, twice) = (work(20, 100), work(40, 200));
+    assert!(once > 100 && twice < 3 * once, "{once} {twice}");
+}
+
+#[test]
+fn markers_obey_a_stop() {
+    let mut tree = Tree::new(Timestamp::default());
+    let lower = ["f a/x 1", "f b 1"].into_iter().enumerate().map(change);
+    tree.apply::<ApplyFault>(LayerId(0), lower, &Notes::default(), &|| Ok(())).unwrap();
+    let stopped = || Err(ApplyFault { number: 0, path: ImagePath::default(), problem: ImageProblem::SymlinkLoop });
+    for marker in ["f .wh.b", "f a/.wh..wh..opq"] {
+        let fault =
+            tree.apply(LayerId(1), [(0, marker)].into_iter().map(change), &Notes::default(), &stopped).unwrap_err();
+        assert_eq!(fault.problem, ImageProblem::SymlinkLoop);
+    }
+}
+
+#[test]
+fn names_from_symlink_targets_are_limited() {
+    let apply = |most: u64, lines: &[&str]| {
+        let mut tree = Tree::new(Timestamp::default()).with_link_steps_max(most);
+        let changes = lines.iter().copied().enumerate().map(change);
+        tree.apply::<ApplyFault>(LayerId(0), changes, &Notes::default(), &|| Ok(()))
+            .map(drop)
+            .map_err(|fault| (fault.number, fault.problem))
+    };
+    let lines: &[&str] = &["d a/b", "l s ./a//b", "f a/b/x/y/z 1", "f s/x 1", "f s/y 1"];
+    assert_eq!(apply(8, lines), Ok(()), "`.`, `a`, nothing and `b`, twice; the entry's own names do not count");
+    assert_eq!(apply(7, lines), Err((4, ImageProblem::TooManySymlinkSteps)));
+}
+
+#[test]
+fn a_replaced_parent_is_noted_by_its_path_in_the_tree() {
+    let mut tree = Tree::new(Timestamp::default());
+    let lines = ["f a/b/file 1", "l s ./a/../a/b", "f s/file/x 2", "l a/t /a/b/..//g", "f a/g/h 3", "f a/t/h/i 4"];
+    let notes = Notes::default();
+    tree.apply::<ApplyFault>(LayerId(0), lines.into_iter().enumerate().map(change), &notes, &|| Ok(())).unwrap();
+    let noted: Vec<_> = all(&notes).iter().map(|note| (note.kind, Escaped(&note.path).to_string())).collect();
+    assert_eq!(noted, [(NoteKind::ParentReplaced, "a/b/file".into()), (NoteKind::ParentReplaced, "a/g/h".into())]);
 }

@@ -1,87 +1,98 @@
 //! Compares the bytes of files, several files at a time.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::Numbers;
+use super::mismatch::KEPT;
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::ext4::{Chunk, Filesystem, InodeNumber, ReadAt, ReadError};
+use crate::ext4::{BlockSource, Chunk, Filesystem, InodeNumber, ReadError};
 use crate::layer::entry::Content;
 use crate::progress::Progress;
 use crate::tree::{InodeId, Node, Tree};
+use crate::workers;
 
 const BUFFER: usize = 1 << 20;
 
-/// What comparing files found.
+/// The result of comparing files.
 #[derive(Default)]
-pub(super) struct Found {
+pub(super) struct FileComparison {
     pub bytes: u64,
-    /// The files that differ, and how.
-    pub differing: Vec<(InodeId, String)>,
+    /// The files that differ, and their differences: those with the lowest inode numbers in the tree, at most as many
+    /// as are shown.
+    pub differing: BTreeMap<InodeId, String>,
+    /// The number of files that differ.
+    pub count: usize,
 }
 
-/// Compares every file; each worker takes the next one that nobody has.
-pub(super) fn compare<R: ReadAt + Sync>(
+impl FileComparison {
+    fn add(&mut self, id: InodeId, text: String) {
+        self.count += 1;
+        self.differing.insert(id, text);
+        if self.differing.len() > KEPT {
+            self.differing.pop_last();
+        }
+    }
+}
+
+/// Compares every file; each worker takes the next file of a shared queue.
+pub(super) fn compare<R: BlockSource + Sync>(
     filesystem: &Filesystem<R>,
     tree: &Tree,
-    files: &[(InodeId, InodeNumber)],
+    files: &[InodeId],
+    numbers: &Numbers,
     jobs: usize,
     progress: &dyn Progress,
     cancel: &Cancel,
-) -> Result<Found> {
+) -> Result<FileComparison> {
     let next = AtomicUsize::new(0);
-    let found = Mutex::new(Found::default());
+    let found = Mutex::new(FileComparison::default());
     let work = || -> Result<()> {
         let mut buffer = vec![0; BUFFER];
         let mut bytes = 0;
-        while let Some((id, number)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let Node::File(content) = &tree.inode(*id).node else { continue };
-            let differs = match compare_file(filesystem, content, *number, &mut buffer, cancel) {
+        while let Some(id) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (Node::File(content), Some(number)) = (&tree.inode(*id).node, numbers.get(*id)) else { continue };
+            let differs = match compare_file(filesystem, content, number, &mut buffer, cancel) {
                 Ok(None) => None,
                 Ok(Some(offset)) => Some(format!("different from byte {offset} on")),
-                Err(Stop::Unreadable(fault)) => Some(fault.to_string()),
-                Err(Stop::Cancelled(error)) => return Err(error),
+                Err(ComparisonStop::Unreadable(fault)) => Some(fault.to_string()),
+                Err(ComparisonStop::Cancelled(error)) => return Err(error),
             };
             bytes += content.size();
             if let Some(text) = differs {
-                lock(&found).differing.push((*id, text));
+                lock(&found).add(*id, text);
             }
             progress.advance(1);
         }
         lock(&found).bytes += bytes;
         Ok(())
     };
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
-    })?;
-    let mut found = found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    found.differing.sort_unstable_by_key(|(id, _)| *id);
-    Ok(found)
+    workers::share(jobs.min(files.len()), work)?;
+    Ok(found.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-enum Stop {
+/// The reason why a comparison ended early.
+pub(super) enum ComparisonStop {
     Unreadable(ReadError),
     Cancelled(crate::error::Error),
 }
 
 /// Returns the offset of the first byte that differs.
-fn compare_file<R: ReadAt>(
+fn compare_file<R: BlockSource>(
     filesystem: &Filesystem<R>,
     want: &Content,
     number: InodeNumber,
     buffer: &mut [u8],
     cancel: &Cancel,
-) -> std::result::Result<Option<u64>, Stop> {
-    let inode = filesystem.inode(number).map_err(Stop::Unreadable)?;
-    let got = filesystem.content(&inode).map_err(Stop::Unreadable)?;
+) -> std::result::Result<Option<u64>, ComparisonStop> {
+    let inode = filesystem.inode(number).map_err(ComparisonStop::Unreadable)?;
+    let got = filesystem.content(&inode).map_err(ComparisonStop::Unreadable)?;
     let runs: Vec<(u64, &[u8])> = want.runs().collect();
     for chunk in got.chunks() {
         match chunk {
@@ -94,10 +105,10 @@ fn compare_file<R: ReadAt>(
                 let end = offset + length;
                 let mut at = offset;
                 while at < end {
-                    cancel.check().map_err(Stop::Cancelled)?;
-                    want.touch(buffer.len() as u64);
+                    cancel.check().map_err(ComparisonStop::Cancelled)?;
                     let piece = usize::try_from(end - at).unwrap_or(BUFFER).min(buffer.len());
-                    let read = got.read_at(&mut buffer[..piece], at).map_err(Stop::Unreadable)?;
+                    want.touch(piece as u64);
+                    let read = got.read_at(&mut buffer[..piece], at).map_err(ComparisonStop::Unreadable)?;
                     if let Some(at) = first_difference(&runs, at, &buffer[..read]) {
                         return Ok(Some(at));
                     }
@@ -124,7 +135,7 @@ fn first_not_zero(runs: &[(u64, &[u8])], offset: u64, length: u64) -> Option<u64
         .find_map(|(at, bytes)| bytes.iter().position(|b| *b != 0).map(|n| at + n as u64))
 }
 
-/// Returns where `got`, which begins at `offset`, differs from `runs` and the zeros between them.
+/// Returns the offset at which `got`, which begins at `offset`, differs from `runs` and the zeros between them.
 fn first_difference(runs: &[(u64, &[u8])], offset: u64, got: &[u8]) -> Option<u64> {
     let place = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
     let not_zero = |from: usize, to: usize| got[from..to].iter().position(|b| *b != 0).map(|n| from + n);

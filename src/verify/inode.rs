@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::mismatch::{Field, Mismatches, bytes};
-use crate::ext4::{self, FileKind, Filesystem, ReadAt, ReadError};
+use crate::ext4::{self, BlockSource, FileKind, Filesystem, ReadError};
 use crate::layer::entry::DeviceKind;
 use crate::path::Escaped;
 use crate::tree::{Inode, Node};
@@ -13,7 +13,7 @@ const LINKS_MAX: u64 = 65_000;
 
 const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
-/// Compares everything that stands in the inode itself; returns whether the types are the same.
+/// Compares the fields of the inode itself; returns true if the types are the same.
 pub(super) fn compare(path: &[u8], want: &Inode, links: u64, got: &ext4::Inode, out: &mut Mismatches) -> bool {
     let kind = kind(&want.node);
     if got.kind != kind {
@@ -28,6 +28,9 @@ pub(super) fn compare(path: &[u8], want: &Inode, links: u64, got: &ext4::Inode, 
     if !uncounted {
         out.push_unless_equal(path, Field::Links, links, u64::from(got.links));
     }
+    if got.attribute_flags() != 0 {
+        out.push(path, Field::Flags, "none", format!("{:#x}", got.attribute_flags()));
+    }
     match &want.node {
         Node::File(content) => out.push_unless_equal(path, Field::Size, content.size(), got.size),
         Node::Symlink(target) => out.push_unless_equal(path, Field::Size, target.len() as u64, got.size),
@@ -41,8 +44,8 @@ pub(super) fn compare(path: &[u8], want: &Inode, links: u64, got: &ext4::Inode, 
     got.kind == kind
 }
 
-/// Compares xattrs by name; ACLs in the kernel's form, for that is what the tree holds.
-pub(super) fn compare_xattrs<R: ReadAt>(
+/// Compares xattrs by name; ACLs in the kernel's form, which the tree has too.
+pub(super) fn compare_xattrs<R: BlockSource>(
     filesystem: &Filesystem<R>,
     path: &[u8],
     want: &Inode,
@@ -57,12 +60,12 @@ pub(super) fn compare_xattrs<R: ReadAt>(
     }
     let show = |name: &[u8], value: &[u8]| format!("{}={}", Escaped(name), bytes(value));
     for xattr in &want.metadata.xattrs {
-        match found.remove(&*xattr.name) {
-            Some(value) if value == xattr.value => {}
+        match found.remove(xattr.name) {
+            Some(value) if *value == *xattr.value => {}
             Some(value) => {
-                out.push(path, Field::Xattrs, show(&xattr.name, &xattr.value), show(&xattr.name, &value));
+                out.push(path, Field::Xattrs, show(xattr.name, xattr.value), show(xattr.name, &value));
             }
-            None => out.push(path, Field::Xattrs, show(&xattr.name, &xattr.value), "nothing"),
+            None => out.push(path, Field::Xattrs, show(xattr.name, xattr.value), "nothing"),
         }
     }
     for (name, value) in found {
@@ -71,7 +74,7 @@ pub(super) fn compare_xattrs<R: ReadAt>(
     Ok(())
 }
 
-/// Returns what kind of file a node is; the proof's own table, which the writing side does not share.
+/// Returns the file type of a node, by a table of its own that the engines do not share.
 pub(super) fn kind(node: &Node) -> FileKind {
     match node {
         Node::Directory(_) => FileKind::Directory,

@@ -1,4 +1,4 @@
-//! A difference between filesystem and tree, by path and field.
+//! Differences between filesystem and tree, by path and field.
 
 use std::fmt;
 
@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::path::Escaped;
 
-/// How many differences are kept; all are counted.
-const KEPT: usize = 10_000;
+/// The number of differences that are kept, with a limit on their bytes; all are counted.
+pub(super) const KEPT: usize = 10_000;
+const KEPT_BYTES: usize = 8 << 20;
 
-/// What differs.
+/// The field of a difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -18,31 +19,33 @@ pub enum Field {
     State,
     /// A directory's names.
     Names,
-    /// Which inode a name leads to.
+    /// The inode that a name leads to.
     Inode,
-    /// The type byte of a directory's record.
+    /// The type byte of a directory record.
     RecordType,
     /// The type of an inode.
     Type,
-    /// Permissions, setuid, setgid, sticky.
+    /// The permission bits with setuid, setgid and sticky.
     Mode,
-    /// The owner.
+    /// The uid.
     Uid,
-    /// The group.
+    /// The gid.
     Gid,
     /// The size in bytes.
     Size,
-    /// The modification time.
+    /// The mtime.
     Mtime,
     /// The link count.
     Links,
-    /// A device's number.
+    /// The inode flags that `chattr` sets.
+    Flags,
+    /// The number of a device.
     Device,
-    /// A symlink's target.
+    /// The target of a symlink.
     Target,
-    /// An extended attribute.
+    /// An xattr.
     Xattrs,
-    /// A file's bytes.
+    /// The bytes of a file.
     Content,
 }
 
@@ -60,6 +63,7 @@ impl Field {
             Self::Size => "size",
             Self::Mtime => "mtime",
             Self::Links => "link count",
+            Self::Flags => "flags",
             Self::Device => "device",
             Self::Target => "target",
             Self::Xattrs => "xattr",
@@ -68,16 +72,17 @@ impl Field {
     }
 }
 
-/// One difference, ready to be shown: nothing of it reaches a terminal unescaped.
+/// One difference, escaped for display.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Mismatch {
     /// The path, escaped, with a leading `/`.
     pub path: String,
-    /// What differs.
+    /// The field.
     pub field: Field,
-    /// What the tree says.
+    /// The value in the tree.
     pub expected: String,
-    /// What the filesystem says.
+    /// The value in the filesystem.
     pub actual: String,
 }
 
@@ -88,21 +93,22 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// Differences: the first ten thousand, and the number of all.
+/// The differences: the first of them, ten thousand and 8 MiB at most, and the number of all.
 #[derive(Debug, Default)]
 pub struct Mismatches {
     kept: Vec<Mismatch>,
+    bytes: usize,
     count: usize,
 }
 
 impl Mismatches {
-    /// Returns how many there are.
+    /// Returns the number of all differences.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Returns the first of them.
+    /// Returns the first differences.
     #[must_use]
     pub fn kept(&self) -> &[Mismatch] {
         &self.kept
@@ -110,10 +116,17 @@ impl Mismatches {
 
     pub(super) fn push(&mut self, path: &[u8], field: Field, expected: impl fmt::Display, actual: impl fmt::Display) {
         self.count += 1;
-        if self.kept.len() < KEPT {
+        if self.kept.len() < KEPT && self.bytes < KEPT_BYTES {
             let path = format!("/{}", Escaped(path));
-            self.kept.push(Mismatch { path, field, expected: expected.to_string(), actual: actual.to_string() });
+            let (expected, actual) = (expected.to_string(), actual.to_string());
+            self.bytes += path.len() + expected.len() + actual.len();
+            self.kept.push(Mismatch { path, field, expected, actual });
         }
+    }
+
+    /// Counts differences that are not kept.
+    pub(super) fn count_more(&mut self, count: usize) {
+        self.count += count;
     }
 
     pub(super) fn push_unless_equal<T: PartialEq + fmt::Display>(
@@ -129,7 +142,7 @@ impl Mismatches {
     }
 }
 
-/// Bytes of an image as a difference shows them.
+/// Returns the bytes of an image as a difference shows them.
 pub(super) fn bytes(bytes: &[u8]) -> String {
     crate::path::Quoted(bytes).to_string()
 }

@@ -1,35 +1,37 @@
-//! Reads a finished filesystem back and lists every way in which it differs from the tree.
+//! Reads a finished filesystem and lists every difference from the tree.
 //!
-//! Knows nothing about how the filesystem was made: it stands on the reader in [`crate::ext4`] alone, which shares no
-//! code with what writes.
+//! The module does not know how the filesystem was written: it uses only the reader in [`crate::ext4`], which shares no
+//! code with the engines.
 
 mod content;
+pub mod fingerprint;
 mod fsck;
 mod inode;
 mod mismatch;
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 pub use fsck::{FsckResult, fsck};
 pub use mismatch::{Field, Mismatch, Mismatches};
 
 use crate::cancel::Cancel;
-use crate::error::Result;
-use crate::ext4::{DirEntry, FileKind, Filesystem, Inode, InodeNumber, ReadAt, ReadError};
-use crate::path::ImagePath;
+use crate::error::{Error, Result};
+use crate::ext4::{BlockSource, DirEntry, FileKind, Filesystem, Inode, InodeNumber};
 use crate::progress::Progress;
-use crate::tree::{InodeId, Node, Tree};
+use crate::tree::{Directory, InodeId, NameId, Node, Tree};
 
-/// What was compared, and what differs.
+use content::ComparisonStop;
+
+/// The counts of a comparison and its differences.
 #[derive(Debug, Default)]
 pub struct Comparison {
-    /// Names compared, the root's not counted.
+    /// The number of names compared, without the root's.
     pub names: u64,
-    /// Inodes compared in every attribute.
+    /// The number of inodes compared in every attribute.
     pub inodes: u64,
-    /// Xattrs compared.
+    /// The number of xattrs compared.
     pub xattrs: u64,
-    /// Bytes of files compared, holes counted.
+    /// The number of bytes of files compared, including holes.
     pub bytes: u64,
     /// The differences.
     pub mismatches: Mismatches,
@@ -41,76 +43,80 @@ pub struct Comparison {
 ///
 /// # Errors
 ///
-/// A stop was asked for. A filesystem that cannot be read is a mismatch, not an error.
-pub fn compare<R: ReadAt + Sync>(
+/// The run was cancelled; the medium cannot be read. A damaged filesystem is a mismatch, not an error.
+pub fn compare<R: BlockSource + Sync>(
     filesystem: &Filesystem<R>,
     tree: &Tree,
     jobs: usize,
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Comparison> {
-    let mut walk = Comparing {
+    let mut walk = Comparer {
         filesystem,
         tree,
-        links: links_of(tree),
-        numbers: vec![None; tree.arena_len()],
-        owners: HashMap::new(),
+        adds_lost_found: false,
+        numbers: Numbers(vec![0; tree.arena_len()]),
+        owners: HashSet::new(),
+        seen: vec![0; tree.names_len().div_ceil(64)],
         files: Vec::new(),
         done: Comparison::default(),
     };
     walk.names(progress, cancel)?;
-    let Comparing { files, mut done, .. } = walk;
-    let found = content::compare(filesystem, tree, &files, jobs, progress, cancel)?;
+    let Comparer { files, numbers, mut done, .. } = walk;
+    let found = content::compare(filesystem, tree, &files, &numbers, jobs, progress, cancel)?;
     done.bytes = found.bytes;
-    if !found.differing.is_empty() {
-        // Only now is it worth knowing where they stand.
-        let paths: HashMap<InodeId, Box<[u8]>> = tree.walk().map(|visit| (visit.inode, visit.path)).collect();
-        for (id, text) in found.differing {
-            done.mismatches.push(&paths[&id], Field::Content, "the image's bytes", text);
-        }
-    }
-    Ok(done)
-}
-
-/// Returns the link count of each inode: its names, and for a directory its `.` and the `..` of those below it.
-fn links_of(tree: &Tree) -> Vec<u64> {
-    let mut links = vec![0; tree.arena_len()];
-    for visit in tree.walk() {
-        links[visit.inode.index()] += 1;
-        if tree.directory(visit.inode).is_some() {
-            links[visit.inode.index()] += 1;
-            if visit.inode != InodeId::ROOT {
-                links[visit.parent.index()] += 1;
+    let mut differing = found.differing;
+    done.mismatches.count_more(found.count - differing.len());
+    if !differing.is_empty() {
+        // Paths are looked up only for files that differ.
+        let mut walk = tree.walk();
+        while let Some(visit) = walk.advance() {
+            if let Some(text) = differing.remove(&visit.inode) {
+                done.mismatches.push(visit.path, Field::Content, "the image's bytes", text);
             }
         }
     }
-    links
+    // A read error of the disk says nothing about the filesystem.
+    match filesystem.failure() {
+        Some(error) => Err(Error::io("read", "the filesystem")(error)),
+        None => Ok(done),
+    }
 }
 
-/// The comparison of names and attributes.
-struct Comparing<'a, R> {
+/// The filesystem's inode numbers of the tree's inodes; 0 if not yet met.
+struct Numbers(Vec<u32>);
+
+impl Numbers {
+    fn get(&self, id: InodeId) -> Option<InodeNumber> {
+        self.0.get(id.index()).filter(|number| **number != 0).map(|number| InodeNumber::new(*number))
+    }
+}
+
+/// A comparison of names and attributes.
+struct Comparer<'a, R> {
     filesystem: &'a Filesystem<R>,
     tree: &'a Tree,
-    /// The expected link counts.
-    links: Vec<u64>,
+    /// True if the filesystem has a `lost+found` that the tree does not have.
+    adds_lost_found: bool,
     /// The filesystem's inode for each of the tree's, once met.
-    numbers: Vec<Option<InodeNumber>>,
-    /// And the other way round: two inodes of the tree must not share one.
-    owners: HashMap<InodeNumber, InodeId>,
-    /// Files whose bytes are to be compared.
-    files: Vec<(InodeId, InodeNumber)>,
+    numbers: Numbers,
+    /// The numbers in use: two inodes of the tree must not share one.
+    owners: HashSet<u32>,
+    /// A bit for each name of the tree that was found.
+    seen: Vec<u64>,
+    /// The files whose bytes are to be compared.
+    files: Vec<InodeId>,
     done: Comparison,
 }
 
-impl<R: ReadAt> Comparing<'_, R> {
+impl<R: BlockSource> Comparer<'_, R> {
     fn names(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<()> {
         if !self.filesystem.superblock().is_clean() {
             self.done.mismatches.push(b"", Field::State, "clean", "not clean");
         }
-        if self.tree.get(b"lost+found").is_none() && self.has_lost_found() {
-            self.links[InodeId::ROOT.index()] += 1;
-        }
-        for visit in self.tree.walk() {
+        self.adds_lost_found = self.tree.get(b"lost+found").is_none() && self.has_lost_found();
+        let mut walk = self.tree.walk();
+        while let Some(visit) = walk.advance() {
             cancel.check()?;
             if visit.inode == InodeId::ROOT {
                 self.meet(b"", visit.inode, InodeNumber::ROOT);
@@ -118,86 +124,108 @@ impl<R: ReadAt> Comparing<'_, R> {
             if !matches!(self.tree.inode(visit.inode).node, Node::File(_)) {
                 progress.advance(1);
             }
-            // A directory that is missing was reported with its name.
-            let Some(number) = self.numbers[visit.inode.index()] else { continue };
+            // A missing directory was reported with its name.
+            let Some(number) = self.numbers.get(visit.inode) else { continue };
             if self.tree.directory(visit.inode).is_some() {
-                let parent = self.numbers[visit.parent.index()].unwrap_or(InodeNumber::ROOT);
-                if let Err(fault) = self.directory(&visit.path, visit.inode, number, parent) {
-                    self.done.mismatches.push(&visit.path, Field::Names, "readable", fault);
+                let parent = self.numbers.get(visit.parent).unwrap_or(InodeNumber::ROOT);
+                match self.directory(visit.path, visit.inode, number, parent, cancel) {
+                    Ok(()) => {}
+                    Err(ComparisonStop::Unreadable(fault)) => {
+                        self.done.mismatches.push(visit.path, Field::Names, "readable", fault);
+                    }
+                    Err(ComparisonStop::Cancelled(error)) => return Err(error),
                 }
             }
         }
         Ok(())
     }
 
-    /// Compares the names of one directory, and what they lead to.
+    /// Compares the names of one directory, and their inodes.
     fn directory(
         &mut self,
         path: &[u8],
         id: InodeId,
         number: InodeNumber,
         parent: InodeNumber,
-    ) -> std::result::Result<(), ReadError> {
-        let inode = self.filesystem.inode(number)?;
-        let entries = self.filesystem.entries(&inode)?;
-        let mut found: HashMap<&[u8], &DirEntry> = HashMap::with_capacity(entries.len());
-        for entry in &entries {
-            if found.insert(&entry.name, entry).is_some() {
-                let path = ImagePath::join(path, &entry.name);
-                self.done.mismatches.push(path.as_bytes(), Field::Names, "one entry", "two entries");
+        cancel: &Cancel,
+    ) -> std::result::Result<(), ComparisonStop> {
+        let (filesystem, tree) = (self.filesystem, self.tree);
+        let inode = filesystem.inode(number).map_err(ComparisonStop::Unreadable)?;
+        let mut below = PathBelow::of(path);
+        let mut dots = [(&b"."[..], number, None), (&b".."[..], parent, None)];
+        let mut stopped = Ok(());
+        let read = filesystem.each_entry(&inode, &mut |entry| {
+            if stopped.is_err() {
+                return;
             }
-        }
-        for (name, want) in [(&b"."[..], number), (&b".."[..], parent)] {
-            let got = found.remove(name).map(|entry| entry.inode);
-            if got != Some(want) {
-                let path = ImagePath::join(path, name);
-                self.done.mismatches.push(path.as_bytes(), Field::Inode, want, Shown(got));
-            }
-        }
-        let Some(directory) = self.tree.directory(id) else { return Ok(()) };
-        for (name, child) in directory.names() {
-            let path = ImagePath::join(path, name);
-            match found.remove(name) {
-                None => self.done.mismatches.push(path.as_bytes(), Field::Names, "a name", "nothing"),
-                Some(entry) => {
-                    self.done.names += 1;
-                    self.record_type(path.as_bytes(), child.inode, entry);
-                    self.meet(path.as_bytes(), child.inode, entry.inode);
+            stopped = cancel.check();
+            let path = below.name(&entry.name);
+            if let Some((_, _, got)) = dots.iter_mut().find(|(name, ..)| **name == *entry.name) {
+                if got.replace(entry.inode).is_some() {
+                    self.done.mismatches.push(path, Field::Names, "one entry", "two entries");
                 }
+            } else if let Some((name, child)) = tree.entry(id, &entry.name) {
+                if !self.see(name) {
+                    return self.done.mismatches.push(path, Field::Names, "one entry", "two entries");
+                }
+                self.done.names += 1;
+                self.record_type(path, child.inode, &entry);
+                self.meet(path, child.inode, entry.inode);
+            } else if !(id == InodeId::ROOT && *entry.name == *b"lost+found" && self.is_empty_directory(entry.inode)) {
+                self.done.mismatches.push(path, Field::Names, "nothing", "a name");
+            }
+        });
+        stopped.map_err(ComparisonStop::Cancelled)?;
+        read.map_err(ComparisonStop::Unreadable)?;
+        for (name, want, got) in dots {
+            if got != Some(want) {
+                self.done.mismatches.push(below.name(name), Field::Inode, want, ShownInode(got));
             }
         }
-        for (name, entry) in found {
-            if !(id == InodeId::ROOT && name == b"lost+found" && self.is_empty_directory(entry.inode)) {
-                let path = ImagePath::join(path, name);
-                self.done.mismatches.push(path.as_bytes(), Field::Names, "nothing", "a name");
+        for (name, bytes) in tree.directory(id).into_iter().flat_map(Directory::ids) {
+            if self.see(name) {
+                self.done.mismatches.push(below.name(bytes), Field::Names, "a name", "nothing");
             }
         }
         Ok(())
     }
 
-    /// Compares an inode when its first name is met, and its identity at every further one.
+    /// Marks a name as found; returns false if it was found before.
+    fn see(&mut self, name: NameId) -> bool {
+        let Some(word) = self.seen.get_mut(name.index() / 64) else { return false };
+        let bit = 1 << (name.index() % 64);
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+
+    /// Returns the link count of an inode: its names, and for a directory its `.` and the `..` of its subdirectories.
+    fn links(&self, id: InodeId) -> u64 {
+        let names = u64::from(self.tree.links(id));
+        let Some(directory) = self.tree.directory(id) else { return names };
+        let below = directory.names().filter(|(_, child)| self.tree.directory(child.inode).is_some()).count() as u64;
+        names + 1 + below + u64::from(id == InodeId::ROOT && self.adds_lost_found)
+    }
+
+    /// Compares an inode when its first name is met, and its number at every further one.
     fn meet(&mut self, path: &[u8], id: InodeId, number: InodeNumber) {
-        match (self.numbers[id.index()], self.owners.get(&number)) {
-            (Some(known), _) if known == number => return,
-            (Some(known), _) => return self.done.mismatches.push(path, Field::Inode, known, number),
-            (None, Some(_)) => {
-                self.done.mismatches.push(path, Field::Inode, "one of its own", number);
-            }
-            (None, None) => {
-                self.owners.insert(number, id);
-            }
+        match self.numbers.get(id) {
+            Some(known) if known == number => return,
+            Some(known) => return self.done.mismatches.push(path, Field::Inode, known, number),
+            None if self.owners.insert(number.get()) => {}
+            None => self.done.mismatches.push(path, Field::Inode, "one of its own", number),
         }
         match self.filesystem.inode(number) {
             Err(fault) => self.done.mismatches.push(path, Field::Inode, "readable", fault),
             Ok(found) => {
-                self.numbers[id.index()] = Some(number);
+                self.numbers.0[id.index()] = number.get();
                 self.inode(path, id, &found);
             }
         }
     }
 
     fn inode(&mut self, path: &[u8], id: InodeId, found: &Inode) {
-        let links = self.links[id.index()];
+        let links = self.links(id);
         let expected = self.tree.inode(id);
         let same_kind = inode::compare(path, expected, links, found, &mut self.done.mismatches);
         self.done.inodes += 1;
@@ -207,11 +235,11 @@ impl<R: ReadAt> Comparing<'_, R> {
         }
         match &expected.node {
             Node::File(content) if same_kind => {
-                // Another size was reported already.
-                self.files.extend((content.size() == found.size).then_some((id, found.number)));
+                // A different size was reported already.
+                self.files.extend((content.size() == found.size).then_some(id));
             }
             Node::Symlink(target) if same_kind => match self.filesystem.target(found) {
-                Ok(actual) if actual == *target => {}
+                Ok(actual) if *actual == **target => {}
                 Ok(actual) => {
                     self.done.mismatches.push(path, Field::Target, mismatch::bytes(target), mismatch::bytes(&actual));
                 }
@@ -228,7 +256,7 @@ impl<R: ReadAt> Comparing<'_, R> {
         }
     }
 
-    /// Returns whether the root has a directory of this name, empty or not.
+    /// Returns true if the root has a directory of this name, empty or not.
     fn has_lost_found(&self) -> bool {
         let root = self.filesystem.inode(InodeNumber::ROOT).and_then(|root| self.filesystem.entries(&root));
         let entry = root.ok().and_then(|entries| entries.into_iter().find(|entry| &*entry.name == b"lost+found"));
@@ -243,10 +271,29 @@ impl<R: ReadAt> Comparing<'_, R> {
     }
 }
 
-/// An inode number, or that there is none.
-struct Shown(Option<InodeNumber>);
+/// Paths below a directory: each costs its last name, not those of all directories above it.
+struct PathBelow {
+    path: Vec<u8>,
+    above: usize,
+}
 
-impl std::fmt::Display for Shown {
+impl PathBelow {
+    fn of(directory: &[u8]) -> Self {
+        let path = if directory.is_empty() { Vec::new() } else { [directory, b"/"].concat() };
+        Self { above: path.len(), path }
+    }
+
+    fn name(&mut self, name: &[u8]) -> &[u8] {
+        self.path.truncate(self.above);
+        self.path.extend_from_slice(name);
+        &self.path
+    }
+}
+
+/// Displays an inode number, or that there is none.
+struct ShownInode(Option<InodeNumber>);
+
+impl std::fmt::Display for ShownInode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
             Some(number) => write!(f, "{number}"),

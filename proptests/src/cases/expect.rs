@@ -1,4 +1,4 @@
-//! What a case expects, and the judgement of a listing.
+//! The expectation of a case, and its comparison with a listing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -9,34 +9,34 @@ use super::{Mode, Time, from_base64, from_hex, name};
 use crate::Mtime;
 use crate::listing::{Field, Kind, Listing, Node, escape};
 
-/// What an image means.
+/// The expected result of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
     /// A filesystem.
     Tree(ExpectedTree),
-    /// A failure, by a word for its kind. Any clean failure is right.
+    /// A failure, with a word for its kind. Any clean failure is accepted.
     Error(String),
 }
 
-/// All paths of a filesystem, and what is known of them.
+/// The expected paths of a filesystem, with their known properties.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExpectedTree {
-    /// What is expected of each path; an absolute one, and the root only where something is expected of it.
+    /// The expectation for each path; absolute paths, the root only if something is expected of it.
     pub nodes: BTreeMap<Vec<u8>, ExpectedNode>,
 }
 
-/// What is expected of one path; what is none is not judged.
+/// The expectation for one path; properties that are `None` are not compared.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExpectedNode {
     /// The type, by its letter in a listing.
     pub letter: Option<char>,
-    /// Permission bits.
+    /// The permission bits.
     pub mode: Option<u32>,
-    /// The owner.
+    /// The uid.
     pub uid: Option<u32>,
-    /// The group.
+    /// The gid.
     pub gid: Option<u32>,
-    /// The modification time.
+    /// The mtime.
     pub mtime: Option<Mtime>,
     /// The size of a regular file in bytes.
     pub size: Option<u64>,
@@ -44,26 +44,26 @@ pub struct ExpectedNode {
     pub sha256: Option<Vec<u8>>,
     /// The target of a symlink.
     pub target: Option<Vec<u8>>,
-    /// Major and minor number of a device.
+    /// The major and minor number of a device.
     pub device: Option<(u32, u32)>,
-    /// Extended attributes that must be there, by full name.
+    /// The xattrs that must be present, by full name.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Whether no others may be there.
+    /// True if no other xattrs may be present.
     pub xattrs_exact: bool,
-    /// The number of names of the inode.
+    /// The link count.
     pub nlink: Option<usize>,
     /// Another name of the same inode.
     pub same_inode_as: Option<Vec<u8>>,
-    /// Whether it is a directory without an entry of its own, with the time of such and no extended attributes.
+    /// True if it is an implied directory: without an entry, with the mtime of implied directories and no xattrs.
     pub implied: bool,
 }
 
-/// One way in which a listing is not what was expected.
+/// One difference between a listing and the expectation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mismatch {
-    /// A path is not there.
+    /// A path is missing.
     Missing(Vec<u8>),
-    /// A path is there that was not expected.
+    /// A path is present that was not expected.
     Unexpected(Vec<u8>, Node),
     /// A field has another value.
     Field {
@@ -71,9 +71,9 @@ pub enum Mismatch {
         path: Vec<u8>,
         /// The field.
         field: Field,
-        /// The value that was expected, as text.
+        /// The expected value, as text.
         expected: String,
-        /// The value that there is, as text.
+        /// The actual value, as text.
         actual: String,
     },
 }
@@ -91,10 +91,9 @@ impl fmt::Display for Mismatch {
 }
 
 impl ExpectedTree {
-    /// Returns where a listing is not what is expected, in the order of paths.
+    /// Returns the differences between a listing and the expectation, in the order of paths.
     ///
-    /// `implied` is the time of directories without an entry. An empty `lost+found` that is not expected is passed
-    /// over, and so is the absence of one that is.
+    /// `implied` is the mtime of directories without an entry. An empty `lost+found` is ignored on either side.
     #[must_use]
     pub fn check(&self, actual: &Listing, implied: Mtime) -> Vec<Mismatch> {
         let mut mismatches = Vec::new();
@@ -312,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_that_is_expected_is_judged() {
+    fn every_expected_field_is_compared() {
         let file = "/a f 0644 1:2 3 text=\"x\" xattr.user.a=\"1\"";
         for (expected, listing, mismatch) in [
             (r#""type": "dir""#, file, "/a has type f, expected d"),
@@ -336,13 +335,13 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_is_judged() {
+    fn an_expected_digest_is_compared() {
         let expected = format!(r#"{{"path": "a", "sha256": "{}"}}"#, "00".repeat(32));
         assert_eq!(check(&expected, "/a f 0644 0:0 0 text=\"x\"").len(), 1);
     }
 
     #[test]
-    fn what_is_not_expected_of_a_path_is_not_judged() {
+    fn unexpected_fields_are_not_compared() {
         assert_eq!(check(r#"{"path": "a"}"#, "/a f 4644 1:2 3 text=\"x\" xattr.user.a=\"1\""), [""; 0]);
         let links = "/a p 0644 0:0 0\n/b = /a";
         assert_eq!(check(r#"{"path": "a", "nlink": 2}, {"path": "b", "same_inode_as": "a"}"#, links), [""; 0]);
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_lost_found_is_passed_over() {
+    fn an_empty_lost_found_is_allowed() {
         assert_eq!(check("", "/lost+found d 0700 0:0 0"), [""; 0]);
         assert_eq!(check(r#"{"path": "lost+found", "type": "dir"}"#, ""), [""; 0]);
         assert_eq!(check("", "/lost+found d 0700 0:0 0\n/lost+found/a p 0644 0:0 0").len(), 2);

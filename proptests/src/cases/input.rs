@@ -1,4 +1,4 @@
-//! The layers of a case, as the file spells them.
+//! The layers of a case, as the file describes them.
 
 use std::fmt;
 
@@ -124,7 +124,7 @@ impl RawEntry {
             entry = entry.pax(key, value);
         }
         match self.mtime {
-            // As the file has it, in the record that readers prefer; the header gets the part before the point.
+            // The exact text goes to the record, which readers prefer; the header gets the part before the point.
             Some(Time::Text(text)) if text.contains('.') => {
                 let seconds = text.split('.').next().and_then(|seconds| seconds.parse().ok());
                 let seconds = seconds.ok_or_else(|| format!("{text:?} is no time"))?;
@@ -184,7 +184,7 @@ fn kind(word: &str) -> Result<EntryType, String> {
     })
 }
 
-/// The members of an object in their order in the file, which is that of the records in the archive.
+/// The members of an object in the order of the file, which is the order of the records in the archive.
 #[derive(Default)]
 struct Pairs(Vec<(String, String)>);
 

@@ -1,7 +1,7 @@
-//! Cases of layer semantics, as data: layers, and the filesystem or the failure that they mean.
+//! Cases of layer semantics as data: layers, and the expected filesystem or failure.
 //!
-//! `fixtures/cases.json` holds them. [`Case::image`] goes to the program that is tested, through a layout or an
-//! archive, and [`Case::expect`] judges what comes out.
+//! `fixtures/cases.json` has the cases. [`Case::image`] is passed to the tested program as a layout or an archive, and
+//! [`Case::expect`] judges the result.
 
 mod expect;
 mod input;
@@ -15,57 +15,57 @@ use crate::writer::Image;
 /// One case.
 #[derive(Debug, Clone)]
 pub struct Case {
-    /// A name for the case, of lower-case letters, digits and `-`.
+    /// The name of the case, of lower-case letters, digits and `-`.
     pub id: String,
-    /// The subject that it belongs to.
+    /// The subject of the case.
     pub group: String,
-    /// What it shows, in a few words.
+    /// The title, in a few words.
     pub title: String,
-    /// The specification, test table or report that it comes from.
+    /// The source: a specification, test table or report.
     pub source: String,
-    /// How far the expectation is settled.
+    /// The status of the expectation.
     pub status: Status,
-    /// The reason for a decision, and who decides otherwise.
+    /// The reason for a decision, and the programs that decide otherwise.
     pub note: Option<String>,
     /// The image.
     pub image: Image,
-    /// What the image means.
+    /// The expected result.
     pub expect: Expect,
 }
 
-/// How far an expectation is settled.
+/// The status of an expectation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It follows from the text of image-spec.
     Spec,
-    /// The runtimes agree, or the one that does not is at fault.
+    /// The runtimes agree, or the one that differs is wrong.
     Consensus,
     /// The runtimes disagree; planish's design decides.
     Choice,
 }
 
-/// A text is not a list of cases.
+/// A text that is not a list of cases.
 #[derive(Debug, thiserror::Error)]
 pub enum CaseSyntax {
     /// The text is not JSON of the right shape.
     #[error("the cases are malformed")]
     Json(#[from] serde_json::Error),
-    /// A value in a case has no meaning.
+    /// A value in a case is invalid.
     #[error("case {id}: {problem}")]
     Value {
         /// The case.
         id: String,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
 }
 
-/// Reads the cases of a JSON document.
+/// Parses the cases of a JSON document.
 ///
 /// # Errors
 ///
-/// The document is malformed, or says something that the writer of images does not know.
+/// The document is malformed, or has a value that the writer of images does not support.
 pub fn parse(json: &str) -> Result<Vec<Case>, CaseSyntax> {
     let document: Document = serde_json::from_str(json)?;
     document.cases.into_iter().map(RawCase::read).collect()
@@ -115,7 +115,7 @@ impl RawCase {
     }
 }
 
-/// Returns bytes that a case gives as text, or else as hexadecimal digits.
+/// Returns bytes given as text or as hexadecimal digits.
 fn name(text: Option<String>, hex: Option<String>) -> Result<Vec<u8>, String> {
     match hex {
         Some(digits) => from_hex(&digits),
@@ -131,7 +131,7 @@ fn from_hex(digits: &str) -> Result<Vec<u8>, String> {
     digits.as_bytes().chunks(2).map(pair).collect::<Option<_>>().ok_or_else(|| format!("{digits:?} is not hexadecimal"))
 }
 
-fn from_base64(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>, String> {
     let wrong = || format!("{text:?} is not base64");
     let mut bytes = Vec::new();
     let (mut buffer, mut bits) = (0_u32, 0);
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn all_shared_cases_are_read() {
         let cases = parse(CASES).unwrap();
-        assert_eq!(cases.len(), 123);
-        assert_eq!(cases.iter().filter(|case| matches!(case.expect, Expect::Error(_))).count(), 21);
+        assert_eq!(cases.len(), 144);
+        assert_eq!(cases.iter().filter(|case| matches!(case.expect, Expect::Error(_))).count(), 27);
         let ids: std::collections::BTreeSet<_> = cases.iter().map(|case| &case.id).collect();
         assert_eq!(ids.len(), cases.len());
     }

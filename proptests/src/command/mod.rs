@@ -1,4 +1,5 @@
-//! Any command as a subject: whatever unpacks an OCI layout into a directory, or makes an ext4 or a tar of it.
+//! Commands as subjects: any program that unpacks an OCI layout into a directory, or converts it to an ext4 image or a
+//! tar.
 
 mod private;
 mod process;
@@ -25,29 +26,29 @@ use private::Private;
 use process::{Ended, ProcessError};
 use template::Values;
 
-/// The tag of the image in the layout that a command gets.
+/// The tag of the image in the layout that a command receives.
 pub const TAG: &str = "latest";
 
-/// What a command writes.
+/// The kind of output that a command writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OutputKind {
     /// A directory.
     #[default]
     Directory,
-    /// An ext4 image; see [`Listing::read_ext4`] for what is read.
+    /// An ext4 image; see [`Listing::read_ext4`] for the supported features.
     Ext4,
-    /// An uncompressed tar; see [`Listing::read_tar`] for what is read.
+    /// An uncompressed tar; see [`Listing::read_tar`] for the supported formats.
     Tar,
 }
 
 /// A command that flattens the image of an OCI layout.
 ///
-/// Each run has a private directory, removed afterwards, that holds the layout, the output, which does not exist when
-/// the command starts, and temporary files (`TMPDIR`). The command runs in the caller's working directory, with the
-/// caller's environment and nothing on standard input.
+/// Each run has a private directory, removed afterwards, with the layout, the output, which does not exist when the
+/// command starts, and temporary files (`TMPDIR`). The command runs in the caller's working directory, with the
+/// caller's environment and an empty standard input.
 ///
-/// It refuses an image by an exit code other than 0. It is unusable when it cannot be started, is killed, takes too
-/// long, or leaves an output that cannot be read.
+/// The command refuses an image by an exit code other than 0. It is unusable if it cannot be started, is killed,
+/// exceeds the time limit, or leaves an output that cannot be read.
 ///
 /// ```
 /// use planish_proptests::command::CommandSubject;
@@ -66,7 +67,7 @@ pub struct CommandSubject {
     stop: Arc<AtomicBool>,
 }
 
-/// A command's output cannot be read.
+/// An error of reading a command's output.
 #[derive(Debug, thiserror::Error)]
 enum OutputError {
     #[error("is not there")]
@@ -80,7 +81,7 @@ enum OutputError {
 }
 
 impl CommandSubject {
-    /// How long a command may take unless told otherwise.
+    /// The default time limit of a command.
     pub const TIME_LIMIT: Duration = Duration::from_secs(60);
 
     /// Returns a command that writes a directory.
@@ -95,25 +96,25 @@ impl CommandSubject {
         }
     }
 
-    /// Sets what the command writes.
+    /// Sets the kind of output that the command writes.
     #[must_use]
     pub fn output_kind(self, output_kind: OutputKind) -> Self {
         Self { output_kind, ..self }
     }
 
-    /// Sets where in the output the filesystem lies: `rootfs` for an OCI bundle.
+    /// Sets the path of the filesystem in the output: `rootfs` for an OCI bundle.
     #[must_use]
     pub fn below(self, below: impl Into<PathBuf>) -> Self {
         Self { below: Some(below.into()), ..self }
     }
 
-    /// Sets how long a run may take.
+    /// Sets the time limit of a run.
     #[must_use]
     pub fn time_limit(self, time_limit: Duration) -> Self {
         Self { time_limit, ..self }
     }
 
-    /// Sets what ends a run early, as a signal handler would: the command is killed and its directory removed.
+    /// Sets a flag that ends a run early, for a signal handler: the command is killed and its directory removed.
     #[must_use]
     pub fn stop(self, stop: Arc<AtomicBool>) -> Self {
         Self { stop, ..self }
@@ -178,14 +179,14 @@ impl Subject for CommandSubject {
 
 /// Lists a directory that a command wrote.
 fn read_directory(out: &Path) -> Result<Listing, OutputError> {
-    // The owner may be kept out of their own files; root is not.
+    // Permissions may exclude the owner from their own files, but not root.
     let is_root = rustix::process::geteuid().is_root();
     let closed = if is_root { BTreeMap::new() } else { private::open_all(out)? };
     let mut listing = Listing::read_directory(out)?;
     for (path, mode) in closed {
         listing.get_mut(&path).into_iter().for_each(|node| node.mode = mode);
     }
-    // A kernel with SELinux labels every file, whatever the command does.
+    // A kernel with SELinux labels every file of the output.
     let paths: Vec<Vec<u8>> = listing.iter().map(|(path, _)| path.to_vec()).collect();
     for path in paths {
         listing.get_mut(&path).into_iter().for_each(|node| _ = node.xattrs.remove(&b"security.selinux"[..]));
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exit_code_is_a_refusal_with_what_was_said() {
+    fn an_exit_code_is_a_refusal_with_the_output() {
         let refused = outcome("sh -c 'echo \"{layout} is \\033[31mbad\" >&2; exit 7; {out}'");
         assert_eq!(refused, Outcome::Refused("exit code 7:\n{layout} is \\x1b[31mbad".to_owned()));
         let refused = outcome("sh -c 'echo on stdout; exit 1' {layout} {out}");
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gives_no_answer_is_unusable() {
+    fn a_command_without_a_result_is_unusable() {
         for (template, expected) in [
             (
                 "/nowhere/at/all {layout} {out}",
@@ -291,13 +292,13 @@ mod tests {
     }
 
     #[test]
-    fn every_run_has_a_directory_of_its_own_that_is_gone_afterwards() {
-        let kept = tempfile::NamedTempFile::new().unwrap();
-        let script = format!("sh -c 'mkdir {{out}}; echo {{layout}} $TMPDIR >> {}'", kept.path().display());
+    fn every_run_has_a_private_directory_and_removes_it() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let script = format!("sh -c 'mkdir {{out}}; echo {{layout}} $TMPDIR >> {}'", log.path().display());
         let mut subject = subject(&script);
         subject.flatten(&layers());
         subject.flatten(&layers());
-        let text = fs::read_to_string(kept.path()).unwrap();
+        let text = fs::read_to_string(log.path()).unwrap();
         let paths: Vec<&str> = text.split_whitespace().collect();
         assert_eq!(paths.len(), 4);
         assert_ne!(paths[0], paths[2]);

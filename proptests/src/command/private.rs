@@ -7,12 +7,12 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// A directory that nobody else may enter, removed with all that is in it.
+/// A directory that no other user may enter, removed with its content.
 pub(super) struct Private(tempfile::TempDir);
 
 impl Private {
     pub(super) fn new() -> io::Result<Self> {
-        // Tools of the containers/image family take a layout's path for a name, which has no capital letters.
+        // Tools of the containers/image family parse a layout's path as a name, which must not have capital letters.
         let name = format!("whiteout-check-{:016x}", RandomState::new().build_hasher().finish());
         let owner_only = Permissions::from_mode(0o700);
         Ok(Self(tempfile::Builder::new().prefix(&name).rand_bytes(0).permissions(owner_only).tempdir()?))
@@ -25,15 +25,15 @@ impl Private {
 
 impl Drop for Private {
     fn drop(&mut self) {
-        // Images have directories of mode 0, which only root removes as they are. What is still left then, the
-        // temporary directory's own end tries again, and nobody can be told.
+        // Images have directories of mode 0, which only root can remove directly. The drop of the temporary directory
+        // retries the removal, and its failure cannot be reported.
         if fs::remove_dir_all(self.0.path()).is_err() {
             let _ = open_all(self.0.path());
         }
     }
 }
 
-/// Lets the owner into every directory and read every file; returns the modes before by the paths of a listing.
+/// Makes every directory and file accessible to the owner; returns the previous modes by the paths of a listing.
 pub(super) fn open_all(root: &Path) -> io::Result<BTreeMap<Vec<u8>, u16>> {
     let mut closed = BTreeMap::new();
     open(root, b"", &mut closed)?;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_in_it_is_removed() {
+    fn the_private_directory_is_removed_with_its_contents() {
         let private = Private::new().unwrap();
         let path = private.path("");
         assert!(!path.file_name().unwrap().as_encoded_bytes().iter().any(u8::is_ascii_uppercase), "{path:?}");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_closed_is_opened_and_remembered() {
+    fn closed_modes_are_opened_and_recorded() {
         let private = Private::new().unwrap();
         let root = private.path("root");
         fs::create_dir_all(root.join("closed/inner")).unwrap();

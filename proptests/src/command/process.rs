@@ -1,4 +1,4 @@
-//! One process: its time limit, the end of what it says, and its end.
+//! One process: its time limit, the end of its output, and its exit status.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,22 +14,22 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
-/// How much of each output is kept: its end.
+/// The number of bytes of each output that are kept: its end.
 const KEPT: usize = 4096;
-/// How soon a stop that was asked for is noticed when no signal wakes the process.
+/// The longest time until a stop is noticed if no signal wakes the process.
 const LONGEST_WAIT: Duration = Duration::from_millis(200);
 
-/// How a process ended.
+/// The exit status of a process with the ends of its output.
 #[derive(Debug)]
 pub(super) struct Ended {
     pub(super) status: ExitStatus,
-    /// The end of what it wrote to standard output.
+    /// The end of standard output.
     pub(super) stdout: Vec<u8>,
-    /// The end of what it wrote to standard error.
+    /// The end of standard error.
     pub(super) stderr: Vec<u8>,
 }
 
-/// A process did not end by itself.
+/// A process that did not end by itself.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ProcessError {
     #[error("cannot be started: {0}")]
@@ -48,9 +48,9 @@ impl From<Errno> for ProcessError {
     }
 }
 
-/// Runs a program to its end, with nothing on standard input and a directory of its own for temporary files.
+/// Runs a program to its end, with an empty standard input and its own directory for temporary files.
 ///
-/// The program gets a process group, and whatever of the group is left when it ends, or when it must end, is killed.
+/// The program gets a process group, which is killed when the program ends or must end.
 pub(super) fn run(
     words: &[OsString],
     temporary: &Path,
@@ -73,10 +73,10 @@ pub(super) fn run(
     let mut stdout = Tail::new(child.stdout.take())?;
     let mut stderr = Tail::new(child.stderr.take())?;
     let watched = watch(&group, &mut stdout, &mut stderr, limit, stop);
-    // The group's number stays ours until the leader is waited for, so the kill comes first.
+    // The group's number remains ours until the leader is waited for, so the kill comes first.
     drop(group);
     let status = child.wait();
-    // What stands in the pipes when the process ends is all that counts: a daemon of its may hold them open for ever.
+    // Only what is in the pipes when the process ends is read: a daemon of it may keep them open forever.
     stdout.read()?;
     stderr.read()?;
     match watched {
@@ -128,14 +128,14 @@ struct Group(Pid);
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // A group that is gone already needs nothing.
+        // If the group no longer exists, there is nothing to kill.
         let _ = kill_process_group(self.0, Signal::KILL);
     }
 }
 
-/// The end of what comes out of a pipe.
+/// The end of a pipe's output.
 struct Tail<P> {
-    /// None when the other side is closed.
+    /// The pipe; `None` after its other side was closed.
     pipe: Option<P>,
     bytes: Vec<u8>,
 }
@@ -148,7 +148,7 @@ impl<P: AsFd + io::Read> Tail<P> {
         Ok(Self { pipe, bytes: Vec::new() })
     }
 
-    /// Takes what is there, at most a pipe's worth.
+    /// Reads the available bytes, at most the capacity of a pipe.
     fn read(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 16];
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
@@ -182,7 +182,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
 
     #[test]
-    fn the_end_of_both_outputs_is_kept() {
+    fn the_last_bytes_of_both_outputs_are_kept() {
         let ended = sh("head -c 300000 /dev/zero; echo out; echo err >&2; exit 3", LONG).unwrap();
         assert_eq!(ended.status.code(), Some(3));
         assert_eq!(ended.stdout.len(), KEPT);
@@ -201,7 +201,7 @@ mod tests {
         let pid = std::fs::read_to_string(pid).unwrap();
         let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
         let gone = |stat: &str| stat.is_empty() || stat.contains(") Z ");
-        // The kill is sent, but has to arrive.
+        // The kill was sent, but needs time to take effect.
         let patience = Instant::now() + Duration::from_secs(10);
         while !gone(&stat()) && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(10));
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_keeps_the_pipes_does_not_hold_the_process() {
+    fn a_daemon_with_the_pipes_does_not_delay_the_end() {
         let before = Instant::now();
         let ended = sh("setsid sleep 5 & echo done", LONG).unwrap();
         assert_eq!(ended.stdout, b"done\n");
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_program_cannot_be_started() {
+    fn other_files_cannot_be_started() {
         let error = run(&["/nowhere/at/all".into()], Path::new("/tmp"), LONG, &AtomicBool::new(false)).unwrap_err();
         assert_eq!(error.to_string(), "cannot be started: No such file or directory (os error 2)");
     }

@@ -1,7 +1,7 @@
-//! Lists what a tar archive unpacks to, for programs that write one.
+//! Lists the content of a tar archive, for programs that write one.
 //!
-//! Understood are POSIX ustar, PAX and GNU's long names and numbers: what programs write. A file with holes is refused,
-//! because no test makes one.
+//! POSIX ustar, PAX and GNU's long names and numbers are supported: the forms that programs write. A file with holes is
+//! refused, because no test makes one.
 
 use std::collections::BTreeMap;
 
@@ -10,50 +10,50 @@ use crate::listing::{Contents, Kind, Listing, Node, escape};
 
 const BLOCK: usize = 512;
 
-/// An archive cannot be listed.
+/// An archive that cannot be listed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("at byte {offset} of the archive: {problem}")]
 pub struct TarError {
-    /// Where the header begins.
+    /// The offset of the header.
     pub offset: usize,
-    /// What is wrong.
+    /// The problem.
     pub problem: TarProblem,
 }
 
-/// What is wrong with an archive.
+/// The problem of an archive.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TarProblem {
     /// The archive ends within an entry.
     #[error("the entry is cut short")]
     Short,
-    /// The header's bytes and their sum disagree.
+    /// The checksum is wrong.
     #[error("the header's checksum is wrong")]
     Checksum,
-    /// A field holds no number, or one out of range.
+    /// A field is not a number, or is out of range.
     #[error("the {0} is no number in range")]
     Number(&'static str),
-    /// A PAX header holds something other than records.
+    /// A PAX header contains something other than records.
     #[error("a PAX record is malformed")]
     Record,
-    /// The type is unknown, or a file with holes.
+    /// The type is unknown, or that of a file with holes.
     #[error("the type {} is not understood", escape(&[*.0]))]
     Type(u8),
     /// A name leads out of the archive.
     #[error("the name {} holds ..", escape(.0))]
     Name(Vec<u8>),
-    /// A hard link's other name is not there.
+    /// The target of a hard link is missing.
     #[error("the hard link's other name {} is not there", escape(.0))]
     Link(Vec<u8>),
 }
 
 impl Listing {
-    /// Reads an uncompressed tar archive; of several entries with one name, the last counts.
+    /// Reads an uncompressed tar archive; the last of several entries with the same name is used.
     ///
-    /// A directory that is implied only, the root included, has mode 0755, belongs to root and has mtime 0.
+    /// An implied directory, including the root, has mode 0755, belongs to root and has mtime 0.
     ///
     /// # Errors
     ///
-    /// The archive is damaged, or holds what [`TarProblem`] names.
+    /// The archive is damaged, or contains something that [`TarProblem`] lists.
     pub fn read_tar(archive: &[u8]) -> Result<Self, TarError> {
         let mut listing = Self::new();
         listing.insert("/", Node::directory());
@@ -63,7 +63,7 @@ impl Listing {
             let offset = reader.offset;
             let at = |problem| TarError { offset, problem };
             let Some(header) = reader.header().map_err(at)? else { return Ok(listing) };
-            // PAX sizes count for the entry only, never for an extension header.
+            // PAX sizes apply to the entry only, not to an extension header.
             let is_extension = matches!(header.typeflag(), b'x' | b'g' | b'L' | b'K');
             let size = match extensions.records.get(&b"size"[..]).filter(|_| !is_extension) {
                 Some(size) => decimal(size, "size"),
@@ -88,7 +88,7 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Returns the next header; none at the end, be it marked by zeros or not.
+    /// Returns the next header; `None` at the end, marked by zeros or not.
     fn header(&mut self) -> Result<Option<Header<'a>>, TarProblem> {
         let Some(rest) = self.archive.get(self.offset..).filter(|rest| !rest.is_empty()) else { return Ok(None) };
         let block = rest.get(..BLOCK).ok_or(TarProblem::Short)?;
@@ -134,7 +134,7 @@ impl<'a> Header<'a> {
     }
 }
 
-/// What the headers before an entry say about it.
+/// The extension headers of the next entry.
 #[derive(Default)]
 struct Extensions {
     records: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -143,7 +143,7 @@ struct Extensions {
 }
 
 impl Extensions {
-    /// Reads `LENGTH KEY=VALUE\n`, where a value may hold anything: only the length ends it.
+    /// Parses `LENGTH KEY=VALUE\n`; a value may contain any byte, only the length ends it.
     fn read_records(&mut self, mut rest: &[u8]) -> Result<(), TarProblem> {
         while !rest.is_empty() {
             let space = rest.iter().position(|&byte| byte == b' ').ok_or(TarProblem::Record)?;
@@ -176,7 +176,7 @@ fn add(
     imply_parents(listing, &path);
     if header.typeflag() == b'1' {
         let existing = clean(&link)?;
-        // A name that links to itself is there already.
+        // A name that is linked to itself exists already.
         if existing != path && !listing.link(path, &existing) {
             return Err(TarProblem::Link(existing));
         }
@@ -229,7 +229,7 @@ fn node(kind: Kind, header: &Header<'_>, mut extensions: Extensions) -> Result<N
     Ok(Node { uid, gid, mtime, xattrs: xattrs.collect(), ..Node::new(kind, mode) })
 }
 
-/// Returns the absolute path that a name means.
+/// Returns the absolute path of a name.
 fn clean(name: &[u8]) -> Result<Vec<u8>, TarProblem> {
     let names = name.split(|&byte| byte == b'/').filter(|name| !matches!(*name, b"" | b"."));
     let mut path = Vec::new();
@@ -269,7 +269,7 @@ fn decimal(text: &[u8], what: &'static str) -> Result<i128, TarProblem> {
     text.parse::<i64>().map(i128::from).map_err(|_| TarProblem::Number(what))
 }
 
-/// Reads octal digits among spaces and NULs, or base-256, as GNU tar writes what digits cannot say.
+/// Parses octal digits among spaces and NULs, or base-256, which GNU tar writes for numbers beyond them.
 fn octal(field: &[u8], what: &'static str) -> Result<i128, TarProblem> {
     let wrong = TarProblem::Number(what);
     if let [first @ (0x80 | 0xff), rest @ ..] = field {
@@ -287,7 +287,7 @@ fn octal(field: &[u8], what: &'static str) -> Result<i128, TarProblem> {
 fn time(text: &[u8]) -> Result<Mtime, TarProblem> {
     let wrong = TarProblem::Number("mtime");
     let text = str::from_utf8(text).map_err(|_| wrong.clone())?;
-    // POSIX allows any number of digits; no file system keeps more than nine.
+    // POSIX allows any number of digits; no filesystem stores more than nine.
     let longest = text.find('.').map_or(text.len(), |point| text.len().min(point + 10));
     text[..longest].parse().map_err(|_| wrong)
 }
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_with_its_place() {
+    fn errors_name_their_offset() {
         let first = Entry::dir("d");
         for (entry, message) in [
             (Entry::file("a", "").bad_checksum(), "the header's checksum is wrong"),

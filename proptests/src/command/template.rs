@@ -1,20 +1,20 @@
-//! A command line with places for what changes from run to run.
+//! A command line with placeholders.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::str::FromStr;
 
-/// A command line, split into words once, as a shell would, but by no shell.
+/// A command line, split into words once by the rules of a shell, without a shell.
 ///
-/// Quotes and backslashes are understood, variables, pipes and globs are not: for those, `sh -c '…'` is a command like
-/// any other. `{layout}`, `{tag}` and `{out}` are replaced wherever they stand in a word; other braces stay as they are.
+/// Quotes and backslashes are supported; variables, pipes and globs are not: `sh -c '…'` can be the command for those.
+/// `{layout}`, `{tag}` and `{out}` are replaced anywhere in a word; other braces are unchanged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: String,
     words: Vec<Vec<u8>>,
 }
 
-/// What a template's places become.
+/// The values of a template's placeholders.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Values<'a> {
     pub(super) layout: &'a OsStr,
@@ -33,19 +33,19 @@ impl Values<'_> {
     }
 }
 
-/// A text is no template.
+/// A text that is not a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateSyntax {
     /// There is no word.
     #[error("the command is empty")]
     Empty,
-    /// A quote or an escape is cut off.
+    /// A quote or an escape is not closed.
     #[error("the command ends within a quote or behind a backslash")]
     Unfinished,
-    /// No word names the image.
+    /// No word contains `{layout}`.
     #[error("the command lacks {{layout}}, the directory of the image")]
     NoLayout,
-    /// No word names the output.
+    /// No word contains `{out}`.
     #[error("the command lacks {{out}}, where it is to write")]
     NoOut,
 }
@@ -68,7 +68,7 @@ impl FromStr for Template {
 }
 
 impl Template {
-    /// Returns the text that was split.
+    /// Returns the original text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -80,7 +80,7 @@ impl Template {
     }
 }
 
-/// What a value brings is not looked at again: a directory may be called `{out}`.
+/// Values are not searched for placeholders: a directory may be named `{out}`.
 fn fill(mut word: &[u8], values: Values<'_>) -> Vec<u8> {
     let mut filled = Vec::with_capacity(word.len());
     while let Some(&first) = word.first() {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_make_words_and_other_braces_stay() {
+    fn quotes_group_words_and_other_braces_stay() {
         let words = filled(r#"sh -c 'f() { cp "$1" ${2}; }; f {layout} {out}' "a b" c\ d {{tag}} {"#);
         let expected: [&[u8]; 7] =
             [b"sh", b"-c", b"f() { cp \"$1\" ${2}; }; f /l {out} /o\xff", b"a b", b"c d", b"{latest}", b"{"];
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_are_no_templates_say_why() {
+    fn malformed_templates_are_refused_with_a_reason() {
         for (text, message) in [
             ("", "the command is empty"),
             (" # {layout} {out}", "the command is empty"),

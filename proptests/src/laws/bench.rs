@@ -11,12 +11,12 @@ use crate::name::Path;
 use crate::stack::Stack;
 use crate::subject::{Outcome, Subject};
 
-/// A subject, and how much is asked of it.
+/// A subject with the level of its check.
 pub struct Bench<'a> {
     subject: &'a mut dyn Subject,
-    /// What stacks may do, and what of their meaning is compared.
+    /// The level: the permitted oddities, and the open parts of a stack's meaning.
     pub level: Level,
-    /// The fields that are compared.
+    /// The fields to compare.
     pub fields: Fields,
 }
 
@@ -26,7 +26,7 @@ impl<'a> Bench<'a> {
         Self { subject, level, fields: level.fields() }
     }
 
-    /// Returns what a stack means. A law does not apply to one that means nothing or is beyond the level.
+    /// Returns the meaning of a stack. A law does not apply to a stack that is invalid or beyond the level.
     pub(super) fn meaning(&self, stack: &Stack) -> Result<Flattened, Verdict> {
         let meaning = flatten(stack).map_err(|_| Verdict::Inapplicable)?;
         let within = meaning.all_oddities().is_subset(&self.level.oddities());
@@ -37,7 +37,7 @@ impl<'a> Bench<'a> {
         self.subject.flatten(&stack.layers)
     }
 
-    /// Returns what the subject makes of a stack that is valid.
+    /// Returns the subject's result for a valid stack.
     pub(super) fn listing(&mut self, stack: &Stack) -> Result<Listing, Verdict> {
         match self.outcome(stack) {
             Outcome::Tree(listing) => Ok(listing),
@@ -46,7 +46,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    /// Asks for the same filesystem from two stacks.
+    /// Requires the same filesystem from two stacks.
     pub(super) fn same(&mut self, explanation: &str, one: &Stack, other: &Stack) -> Result<Verdict, Verdict> {
         let open = self.open(one)?.or(self.open(other)?);
         let (expected, actual) = (self.listing(one)?, self.listing(other)?);
@@ -55,7 +55,7 @@ impl<'a> Bench<'a> {
         Ok(self.judge(Breach { explanation: explanation.to_owned(), stacks, differences }))
     }
 
-    /// Asks that one stack gives what another gives, but for a change that the law makes.
+    /// Requires that one stack gives the result of another, except for a change that the law makes.
     pub(super) fn differs_by(
         &mut self,
         explanation: String,
@@ -97,13 +97,13 @@ pub(super) fn steps(stack: &Stack, layer: usize) -> Result<Vec<Model>, Verdict> 
     Ok(steps)
 }
 
-/// Returns the directory that parents lead to at a step, if there is one.
+/// Returns the directory that parents lead to at a step; `None` if there is none.
 pub(super) fn directory(step: &Model, parents: &[Vec<u8>]) -> Result<Option<Path>, Verdict> {
     step.clone().resolve(parents, false).map_err(|_| Verdict::Inapplicable)
 }
 
-/// Requires that parents lead to the same directory at every step; one that they name without a symlink may be missing,
-/// because then there is nothing that a lower layer left in it.
+/// Requires that parents lead to the same directory at every step. One that they name without a symlink may be missing,
+/// because it then contains nothing of lower layers.
 pub(super) fn settled(steps: &[Model], parents: &[Vec<u8>]) -> Result<(), Verdict> {
     let found: BTreeSet<_> = steps.iter().map(|step| directory(step, parents)).collect::<Result<_, _>>()?;
     let named = |found: &Option<Path>| found.as_ref().is_none_or(|path| path == parents);

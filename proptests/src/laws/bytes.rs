@@ -1,4 +1,4 @@
-//! Laws about how layers are written.
+//! Laws about the encoding of layers.
 
 use super::bench::Bench;
 use super::{Input, Law, Picks, Verdict};
@@ -10,14 +10,14 @@ use crate::writer::{Compression, Entry, EntryType, TarEnd};
 pub(super) const SPELLING: Law = Law {
     name: "spelling",
     level: Level::Spec,
-    summary: "the spelling of names does not matter",
+    summary: "equivalent spellings of names give the same filesystem",
     sentence: "\"./etc/my-app-config\", in the example, is what the text calls \"/etc/my-app-config\".",
     run: spelling,
 };
 
 type Spell = fn(&[u8]) -> Vec<u8>;
 
-/// What the specification itself writes, then what archives of the wild have.
+/// The forms of the specification, then those of existing archives.
 const SPELLINGS: [Spell; 6] = [
     |path| [b"./", path].concat(),
     |path| path.to_vec(),
@@ -37,13 +37,13 @@ fn spelling(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     for (entry, spell) in entries.zip(spells.into_iter().cycle()) {
         respell(entry, *spell, closed)?;
     }
-    bench.same("names in other spellings change something", &input.stack, &respelled)
+    bench.same("equivalent spellings of names change the filesystem", &input.stack, &respelled)
 }
 
 fn respell(entry: &mut Entry, spell: Spell, closed: bool) -> Result<(), Verdict> {
     let clean = |raw: &[u8], clamp| name::clean(raw, clamp).map_err(|_| Verdict::Inapplicable);
     let path = clean(&entry.name, false)?;
-    // The root has few spellings, and the type of old entries is in theirs.
+    // The root has few spellings, and old entries have their type in the spelling.
     if path.is_empty() || entry.kind == EntryType::OldRegular {
         return Ok(());
     }
@@ -57,30 +57,30 @@ fn respell(entry: &mut Entry, spell: Spell, closed: bool) -> Result<(), Verdict>
     Ok(())
 }
 
-/// The same archive, in other blobs: several members, other compressions, other ends.
+/// The same archive can be in different blobs: several members, other compressions, other ends.
 ///
-/// A reader that takes what one read gives for all there is sees less of some.
+/// A reader that takes the result of one read for everything misses a part of some.
 pub(super) const SHORT_READS: Law = Law {
     name: "short-reads",
     level: Level::Spec,
-    summary: "it does not matter how the archive's bytes arrive",
+    summary: "all encodings of an archive give the same filesystem",
     sentence: "\"… represents an application/vnd.oci.image.layer.v1.tar payload which has been compressed\"",
     run: short_reads,
 };
 
 const STORED: [(Compression, TarEnd); 10] = [
-    // The specification's own.
+    // The forms of the specification.
     (Compression::None, TarEnd::Normal),
     (Compression::Zstd, TarEnd::Normal),
     (Compression::Gzip, TarEnd::Pad(10_240)),
-    // What RFC 1952, RFC 8878 and the common readers allow.
+    // Forms that RFC 1952, RFC 8878 and the common readers allow.
     (Compression::GzipMulti, TarEnd::Normal),
     (Compression::ZstdMulti, TarEnd::Normal),
     (Compression::ZstdRaw, TarEnd::Normal),
     (Compression::ZstdSkippable, TarEnd::Pad(512)),
     (Compression::None, TarEnd::None),
     (Compression::Gzip, TarEnd::OneBlock),
-    // What some readers refuse.
+    // Forms that some readers refuse.
     (Compression::GzipNulPad, TarEnd::Normal),
 ];
 
@@ -95,5 +95,5 @@ fn short_reads(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict>
     for layer in &mut stored.layers {
         (layer.compression, layer.tar_end) = *picks.one_of(known)?;
     }
-    bench.same("other blobs of the same archives change something", &input.stack, &stored)
+    bench.same("other encodings of the same archives change the filesystem", &input.stack, &stored)
 }

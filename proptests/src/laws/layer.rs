@@ -13,7 +13,7 @@ use crate::oddity::Oddity;
 use crate::stack::Stack;
 use crate::writer::{Entry, EntryType, Layer};
 
-/// A layer without an entry changes nothing.
+/// A layer without entries changes nothing.
 pub(super) const EMPTY_IS_IDENTITY: Law = Law {
     name: "empty-layer-is-identity",
     level: Level::Spec,
@@ -25,10 +25,10 @@ pub(super) const EMPTY_IS_IDENTITY: Law = Law {
 fn empty_is_identity(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     let mut with = input.stack.clone();
     with.layers.insert(Picks::of(input).below(input.stack.layers.len() + 1), Layer::default());
-    bench.same("an empty layer changes something", &input.stack, &with)
+    bench.same("an empty layer changes the filesystem", &input.stack, &with)
 }
 
-/// The lowest layers may be one layer that holds what they mean.
+/// The lowest layers can be replaced by one layer with their meaning.
 pub(super) const SQUASHED_PREFIX: Law = Law {
     name: "squashed-prefix",
     level: Level::Spec,
@@ -43,16 +43,16 @@ fn squashed_prefix(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verd
     writable(&meaning)?;
     let mut squashed = input.stack.clone();
     squashed.layers.splice(..count, [Layer::new(meaning.layer())]);
-    bench.same("the lowest layers as one change something", &input.stack, &squashed)
+    bench.same("squashing the lowest layers into one changes the filesystem", &input.stack, &squashed)
 }
 
-/// Two layers that have nothing to do with each other may change places.
+/// Two independent layers commute.
 ///
-/// They touch other children of the root, and not the root; none of their parents is a symlink.
+/// They touch different children of the root, and not the root; none of their parents is a symlink.
 pub(super) const DISJOINT_COMMUTE: Law = Law {
     name: "disjoint-layers-commute",
     level: Level::Spec,
-    summary: "layers that touch disjoint subtrees can change places",
+    summary: "layers with disjoint subtrees commute",
     sentence: "\"The directories are compared, looking for files that have been added, modified, or removed.\"",
     run: disjoint_commute,
 };
@@ -71,13 +71,13 @@ fn disjoint_commute(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Ver
     if tops.len() < 2 {
         return Err(Verdict::Inapplicable);
     }
-    // Every subset but the empty and the full.
+    // Every subset except the empty one and the full one.
     let mine = 1 + picks.below((1 << tops.len().min(15)) - 2);
     let is_mine = |top: &[u8]| tops.iter().position(|other| other == top).is_some_and(|index| mine >> index & 1 == 1);
-    let of = |wanted: bool| {
+    let of = |side: bool| {
         let mut seen = BTreeSet::new();
-        let fits = |entry: &&Entry| top(entry).is_some_and(|top| is_mine(&top) == wanted);
-        // Of a name that both layers have, the first.
+        let fits = |entry: &&Entry| top(entry).is_some_and(|top| is_mine(&top) == side);
+        // The first of several entries for a name that both layers have.
         let fresh = |entry: &&Entry| seen.insert(name::clean(&entry.name, true));
         [below, above].into_iter().flatten().filter(fits).filter(fresh).cloned().collect::<Vec<Entry>>()
     };
@@ -91,10 +91,10 @@ fn disjoint_commute(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Ver
         let meaning = bench.meaning(stack)?;
         meaning.oddities[count - 2..].iter().try_for_each(|layer| without(Oddity::SymlinkedParent, layer))?;
     }
-    bench.same("two layers that touch disjoint subtrees cannot change places", &stack, &swapped)
+    bench.same("two layers with disjoint subtrees do not commute", &stack, &swapped)
 }
 
-/// Returns the one child of the root that an entry touches, if it is one.
+/// Returns the one child of the root that an entry touches; `None` if there is more than one.
 fn top(entry: &Entry) -> Option<Vec<u8>> {
     let top_of = |raw: &[u8], clamp| {
         let path = name::clean(raw, clamp).ok()?;
@@ -110,11 +110,11 @@ fn top(entry: &Entry) -> Option<Vec<u8>> {
     (!link || top_of(&entry.linkname, true)? == top).then_some(top)
 }
 
-/// What distinguishes two filesystems, written as a layer, makes one of the other.
+/// The difference of two filesystems, written as a layer, changes one into the other.
 pub(super) const DIFFERENCE: Law = Law {
     name: "difference-is-a-layer",
     level: Level::Spec,
-    summary: "the difference of two filesystems, written as a layer, turns one into the other",
+    summary: "the difference of two filesystems, written as a layer, changes one into the other",
     sentence: "\"Added and modified files and directories in their entirety. Deleted files or directories marked with a \
                whiteout file.\"",
     run: difference,
@@ -124,7 +124,7 @@ fn difference(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> 
     let mut picks = Picks::of(input);
     let count = picks.below(input.stack.layers.len() + 1);
     let from = input.stack.prefix(count);
-    // Two steps of one history have much in common, two halves of a stack have not.
+    // Two steps of one history have much in common, two halves of a stack do not.
     let to =
         if picks.below(2) == 0 { input.stack.clone() } else { Stack { layers: input.stack.layers[count..].to_vec() } };
     let deletion = if picks.below(2) == 0 { Deletion::Explicit } else { Deletion::Opaque };
@@ -132,7 +132,7 @@ fn difference(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> 
     writable(&old)?;
     writable(&new)?;
     let changed = from.with(new.changes(&old, deletion));
-    bench.same("the difference of two filesystems does not turn one into the other", &to, &changed)
+    bench.same("the difference of two filesystems does not change one into the other", &to, &changed)
 }
 
 /// Requires that a filesystem can be written as a layer.

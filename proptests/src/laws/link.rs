@@ -12,11 +12,11 @@ use crate::oddity::Oddity;
 use crate::stack::Stack;
 use crate::writer::Entry;
 
-/// A hard link is a further name of the inode that its target names, whatever that inode is.
+/// A hard link is a further name of its target's inode, of any type.
 pub(super) const SHARES_INODE: Law = Law {
     name: "hard-link-shares-inode",
     level: Level::Spec,
-    summary: "a hard link adds a name to an inode, and nothing else",
+    summary: "a hard link only adds a name to an inode",
     sentence: "\"Hardlinked files … have the same inode.\"",
     run: shares_inode,
 };
@@ -27,17 +27,17 @@ fn shares_inode(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict
     let files = linkable(bench, &meaning);
     let path = picks.one_of(&files)?;
     let (link, second) = second_name(&meaning, path)?;
-    let explanation = format!("a hard link to {} is not one more name of its inode", escape(path));
+    let explanation = format!("a hard link to {} does not add exactly one name to its inode", escape(path));
     bench.differs_by(explanation, &input.stack, &input.stack.with([link]), None, |listing| {
         listing.link(&second[..], path);
     })
 }
 
-/// A name of an inode can go, or become something else, and the other names stay as they were.
+/// A name of an inode can be removed or replaced, and the other names are unchanged.
 pub(super) const NAMES_ARE_INDEPENDENT: Law = Law {
     name: "link-names-are-independent",
     level: Level::Spec,
-    summary: "removing or replacing one name of an inode keeps the others",
+    summary: "removing or replacing one name of an inode keeps its other names",
     sentence: "\"Hardlinks are … one or more directory entries for the same file\"",
     run: names_are_independent,
 };
@@ -55,14 +55,15 @@ fn names_are_independent(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict
     };
     let after = stack.with([entry]);
     let replacement = bench.meaning(&after)?.listing.get(name).cloned();
-    let explanation = format!("a change of {}, one of {} names of an inode, changes more", escape(name), names.len());
+    let explanation =
+        format!("a change of {}, one of {} names of an inode, changes other names", escape(name), names.len());
     bench.differs_by(explanation, &stack, &after, None, |listing| match replacement {
         Some(node) => listing.insert(&name[..], node),
         None => listing.remove(name),
     })
 }
 
-/// Returns a stack and all names of an inode that has several; if the input has none, one file gets a second name.
+/// Returns a stack and all names of an inode with several names; if the input has none, one file gets a second name.
 fn linked(bench: &Bench<'_>, input: &Input, picks: &mut Picks) -> Result<(Stack, Vec<Vec<u8>>), Verdict> {
     let meaning = bench.meaning(&input.stack)?;
     let files = linkable(bench, &meaning);
@@ -88,7 +89,7 @@ fn linkable(bench: &Bench<'_>, meaning: &Flattened) -> Vec<Vec<u8>> {
     files.map(|(path, _)| path.to_vec()).collect()
 }
 
-/// Returns a hard link to a path, and its own path, which is new.
+/// Returns a hard link to a path, and its own new path.
 fn second_name(meaning: &Flattened, path: &[u8]) -> Result<(Entry, Vec<u8>), Verdict> {
     let second = [path, b"2"].concat();
     let node = meaning.listing.get(path).ok_or(Verdict::Inapplicable)?;

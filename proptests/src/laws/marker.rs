@@ -10,9 +10,9 @@ use crate::oddity::Oddity;
 use crate::stack::Stack;
 use crate::writer::{Entry, Layer};
 
-/// A marker acts on lower layers, so it does not matter what stands before it in its own.
+/// A marker acts on lower layers, so its position in its own layer does not matter.
 ///
-/// A layer that changes where the symlinks on a marker's path lead is left out.
+/// A layer that changes the target of symlinks in a marker's path is not applicable.
 pub(super) const POSITION: Law = Law {
     name: "marker-position",
     level: Level::Spec,
@@ -38,14 +38,18 @@ fn position(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
         }
     };
     settled_markers(&input.stack, layer)?;
-    bench.same("markers at other positions change something", &input.stack, &replaced(&input.stack, layer, [moved]))
+    bench.same(
+        "other positions of the markers change the filesystem",
+        &input.stack,
+        &replaced(&input.stack, layer, [moved]),
+    )
 }
 
-/// The markers of a layer may stand in a layer of their own below the other entries.
+/// The markers of a layer can be moved to a layer of their own below the other entries.
 pub(super) const FIRST: Law = Law {
     name: "markers-first",
     level: Level::Spec,
-    summary: "a layer means its markers, and then its other entries",
+    summary: "a layer's markers take effect before its other entries",
     sentence: "\"Whiteout files MUST only apply to resources in lower/parent layers.\"",
     run: first,
 };
@@ -53,7 +57,7 @@ pub(super) const FIRST: Law = Law {
 fn first(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     let mut picks = Picks::of(input);
     let layer = layer_with_marker(input, &mut picks)?;
-    // An entry that needs what its own layer hides can stand nowhere else.
+    // An entry that needs what its own layer hides cannot be moved.
     let oddities = &bench.meaning(&input.stack)?.oddities[layer];
     for oddity in [Oddity::UsedAndGone, Oddity::SymlinkedParent, Oddity::Bookkeeping] {
         without(oddity, oddities)?;
@@ -61,10 +65,10 @@ fn first(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     settled_markers(&input.stack, layer)?;
     let (markers, others) = input.stack.layers[layer].entries.iter().cloned().partition(is_marker);
     let split = replaced(&input.stack, layer, [markers, others]);
-    bench.same("markers in a layer of their own, below the other entries, change something", &input.stack, &split)
+    bench.same("moving the markers to a separate lower layer changes the filesystem", &input.stack, &split)
 }
 
-/// An opaque marker is as good as a whiteout for each name that lower layers left in its directory.
+/// An opaque marker is equivalent to a whiteout for each name that lower layers left in its directory.
 pub(super) const OPAQUE_AS_WHITEOUTS: Law = Law {
     name: "opaque-as-whiteouts",
     level: Level::Spec,
@@ -89,16 +93,16 @@ fn opaque_as_whiteouts(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, 
     let whiteouts = children.iter().map(|path| Entry::whiteout(name::whiteout_of(path)));
     let opaque = with_entries(&input.stack, layer, place, [Entry::opaque(parent.join(&b'/'))]);
     let explicit = with_entries(&input.stack, layer, place, whiteouts);
-    bench.same("an opaque marker is not what whiteouts of all children are", &explicit, &opaque)
+    bench.same("an opaque marker does not equal one whiteout for each child", &explicit, &opaque)
 }
 
-/// A marker says no more when it is there twice.
+/// A duplicate marker has no further effect.
 ///
 /// A layer "MUST NOT include duplicate entries", and containers/storage refuses them, markers too.
 pub(super) const TWICE: Law = Law {
     name: "marker-twice",
     level: Level::Consensus,
-    summary: "a marker twice equals the marker once",
+    summary: "a duplicate marker has no further effect",
     sentence: "\"A whiteout file is an empty file with a special filename that signifies a path should be deleted.\"",
     run: twice,
 };
@@ -111,14 +115,18 @@ fn twice(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     let marker = Entry::clone(picks.one_of(&markers)?);
     settled(&steps(&input.stack, layer)?, &parents(&marker))?;
     let place = picks.below(entries.len() + 1);
-    bench.same("a marker again changes something", &input.stack, &with_entries(&input.stack, layer, place, [marker]))
+    bench.same(
+        "a duplicate marker changes the filesystem",
+        &input.stack,
+        &with_entries(&input.stack, layer, place, [marker]),
+    )
 }
 
-/// A marker for a name that no lower layer left does nothing, even when its own layer adds that name.
+/// A marker for a name that no lower layer left has no effect, even if its own layer adds that name.
 pub(super) const ON_NOTHING: Law = Law {
     name: "marker-on-nothing",
     level: Level::Spec,
-    summary: "a marker for what lower layers do not have changes nothing",
+    summary: "a marker without a lower target changes nothing",
     sentence: "\"Files that are present in the same layer as a whiteout file can only be hidden by whiteout files in \
                subsequent layers.\"",
     run: on_nothing,
@@ -138,14 +146,14 @@ fn on_nothing(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> 
     let names: Vec<_> = ["a", "b", "c", "z"].into_iter().filter(missing).collect();
     let path = [&parent[..], &[picks.one_of(&names)?.as_bytes().to_vec()]].concat();
     let marked = with_entries(&input.stack, layer, place, [Entry::whiteout(name::whiteout_of(&path))]);
-    bench.same("a marker for what is not there changes something", &input.stack, &marked)
+    bench.same("a marker without a lower target changes the filesystem", &input.stack, &marked)
 }
 
-/// A whiteout takes a name away, with all below it, and nothing else.
+/// A whiteout hides a name with everything below it, and nothing else.
 pub(super) const HIDES_SUBTREE: Law = Law {
     name: "whiteout-hides-subtree",
     level: Level::Spec,
-    summary: "a whiteout hides its name, all below it, and nothing else",
+    summary: "a whiteout hides only its name and all names below it",
     sentence: "\"… the resource … MUST be removed when the changeset is applied\"",
     run: hides_subtree,
 };
@@ -156,7 +164,7 @@ fn hides_subtree(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdic
     let paths: Vec<_> = paths.filter(|path| *path != b"/" && !looks_like_marker(path)).collect();
     let path = *Picks::of(input).one_of(&paths)?;
     let after = input.stack.with([Entry::whiteout(name::whiteout_of(&name::names_of(path)))]);
-    let explanation = format!("a whiteout of {} hides something else than that", escape(path));
+    let explanation = format!("a whiteout of {} does not hide exactly this name and all names below it", escape(path));
     bench.differs_by(explanation, &input.stack, &after, None, |listing| {
         let within = |other: &[u8]| name::names_of(other).starts_with(&name::names_of(path));
         let gone: Vec<_> = listing.iter().map(|(other, _)| other.to_vec()).filter(|other| within(other)).collect();
@@ -164,11 +172,11 @@ fn hides_subtree(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdic
     })
 }
 
-/// An opaque marker takes all names of a directory away, and leaves the directory as it is.
+/// An opaque marker hides all names of a directory, and leaves the directory unchanged.
 pub(super) const OPAQUE_KEEPS_DIRECTORY: Law = Law {
     name: "opaque-keeps-directory",
     level: Level::Spec,
-    summary: "an opaque marker hides all children, and not the directory",
+    summary: "an opaque marker hides all children and keeps the directory",
     sentence: "\"An opaque whiteout file hides all children … including sub-directories and all descendants.\"",
     run: opaque_keeps_directory,
 };
@@ -179,7 +187,7 @@ fn opaque_keeps_directory(bench: &mut Bench<'_>, input: &Input) -> Result<Verdic
     let directories: Vec<_> = directories.collect();
     let path = *Picks::of(input).one_of(&directories)?;
     let after = input.stack.with([Entry::opaque(&path[1..])]);
-    let explanation = format!("an opaque marker in {} hides something else than its children", escape(path));
+    let explanation = format!("an opaque marker in {} does not hide exactly its children", escape(path));
     bench.differs_by(explanation, &input.stack, &after, None, |listing| {
         let below = |other: &[u8]| other != path && name::names_of(other).starts_with(&name::names_of(path));
         let gone: Vec<_> = listing.iter().map(|(other, _)| other.to_vec()).filter(|other| below(other)).collect();
@@ -187,11 +195,11 @@ fn opaque_keeps_directory(bench: &mut Bench<'_>, input: &Input) -> Result<Verdic
     })
 }
 
-/// No name of the filesystem begins like a marker's.
+/// No name in the filesystem has the prefix of markers.
 pub(super) const NONE_SURVIVES: Law = Law {
     name: "no-marker-survives",
     level: Level::Spec,
-    summary: "no marker is in the filesystem",
+    summary: "the filesystem has no markers",
     sentence: "\"Once a whiteout is applied, the whiteout itself MUST also be hidden.\"",
     run: none_survives,
 };
@@ -211,14 +219,14 @@ fn is_marker(entry: &Entry) -> bool {
     name::is_marker(&entry.name)
 }
 
-/// Requires that no entry of the layer changes where the path of a marker leads.
+/// Requires that no entry of the layer changes the directory that a marker's path leads to.
 fn settled_markers(stack: &Stack, layer: usize) -> Result<(), Verdict> {
     let steps = steps(stack, layer)?;
     let markers = stack.layers[layer].entries.iter().filter(|entry| is_marker(entry));
     markers.map(parents).try_for_each(|parents| settled(&steps, &parents))
 }
 
-/// Returns the directory that a marker names.
+/// Returns the directory of a marker.
 fn parents(marker: &Entry) -> Path {
     let mut path = name::clean(&marker.name, true).unwrap_or_default();
     path.pop();
@@ -231,7 +239,7 @@ fn layer_with_marker(input: &Input, picks: &mut Picks) -> Result<usize, Verdict>
     picks.one_of(&layers).copied()
 }
 
-/// Chooses a layer, a place in it, and a directory that lower layers left.
+/// Chooses a layer, a position in it, and a directory that lower layers left.
 fn directory_for_marker(input: &Input, picks: &mut Picks) -> Result<(usize, usize, Path), Verdict> {
     let layer = picks.below(input.stack.layers.len());
     let lower = &steps(&input.stack, layer)?[0];
@@ -241,7 +249,7 @@ fn directory_for_marker(input: &Input, picks: &mut Picks) -> Result<(usize, usiz
     Ok((layer, place, picks.one_of(&directories)?.clone()))
 }
 
-/// Returns the stack with other layers in the place of one.
+/// Returns the stack with one layer replaced by others.
 pub(super) fn replaced(stack: &Stack, layer: usize, by: impl IntoIterator<Item = Vec<Entry>>) -> Stack {
     let mut layers = stack.layers.clone();
     layers.splice(layer..=layer, by.into_iter().map(Layer::new));

@@ -1,8 +1,8 @@
-//! What holds for every program that flattens layers, whatever the layers are.
+//! The laws of layer semantics for every program that flattens layers.
 //!
-//! Each law takes one generated [`Input`] and compares what a subject makes of two stacks that mean the same, or what
-//! it makes of one with what the law says. Only the first law compares with the reference model; the others ask it
-//! whether they apply and what the level leaves open.
+//! Each law takes one generated [`Input`] and compares a subject's results for two equivalent stacks, or one result
+//! with the law's statement. Only the first law compares with the reference model; the others use it to find out if
+//! they apply and what the level leaves open.
 
 mod bench;
 mod bytes;
@@ -26,21 +26,21 @@ use crate::strategy::{Options, stacks};
 /// A law.
 #[derive(Debug, Clone, Copy)]
 pub struct Law {
-    /// Its name, in messages and options.
+    /// The name, in messages and options.
     pub name: &'static str,
-    /// The lowest level at which it is asked for.
+    /// The lowest level that includes the law.
     pub level: Level,
-    /// What it says.
+    /// The statement.
     pub summary: &'static str,
-    /// The sentence of image-spec's `layer.md`, or the reason, behind it.
+    /// The sentence of image-spec's `layer.md`, or the reason for the law.
     pub sentence: &'static str,
-    /// Checks it.
+    /// The function that checks it.
     pub(crate) run: Run,
 }
 
 type Run = fn(&mut Bench<'_>, &Input) -> Result<Verdict, Verdict>;
 
-/// All laws, the one that says most first.
+/// All laws, the most comprehensive one first.
 pub static ALL: &[Law] = &[
     tree::MODEL_AGREEMENT,
     marker::POSITION,
@@ -76,7 +76,7 @@ impl Law {
     }
 }
 
-/// A stack, and numbers by which a law chooses among what the stack holds.
+/// A stack, and numbers by which a law chooses among its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Input {
     /// The stack.
@@ -96,34 +96,35 @@ pub fn inputs(options: &Options) -> impl Strategy<Value = Input> + use<> {
     (stacks(options), uniform4(any::<u16>())).prop_map(|(stack, picks)| Input { stack, picks })
 }
 
-/// What a law says of one input.
+/// The result of a law for one input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// It holds.
     Holds,
-    /// It does not.
+    /// It is broken.
     Broken(Breach),
     /// The subject refuses a stack that is valid.
     Refused {
         /// The stack.
         stack: Stack,
-        /// What it says.
+        /// The message.
         message: String,
     },
-    /// The law says nothing about this input.
+    /// The law does not apply to this input.
     Inapplicable,
     /// The subject cannot be used at all.
     Unusable(String),
 }
 
-/// How a law is broken.
+/// A broken law.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Breach {
-    /// What was to be.
+    /// The expected result.
     pub explanation: String,
-    /// The stacks that show it: one, or two that mean the same.
+    /// The stacks that show it: one, or two equivalent ones.
     pub stacks: Vec<Stack>,
-    /// How what the subject makes of the last stack differs from what is right, or from what it makes of the first.
+    /// The differences between the subject's result for the last stack and the correct one, or its result for the first
+    /// stack.
     pub differences: Vec<Difference>,
 }
 
@@ -143,7 +144,7 @@ impl fmt::Display for Breach {
     }
 }
 
-/// The choices of an input, one after the other.
+/// The choices of an input, taken one after the other.
 struct Picks {
     numbers: [u16; 4],
     next: usize,
@@ -154,7 +155,7 @@ impl Picks {
         Self { numbers: input.picks, next: 0 }
     }
 
-    /// Returns a number below the bound, which is at least 1.
+    /// Returns a number below `bound`, which is at least 1.
     fn below(&mut self, bound: usize) -> usize {
         let number = self.numbers[self.next % self.numbers.len()];
         self.next += 1;

@@ -11,11 +11,11 @@ use crate::problem::{Fault, Problem};
 use crate::subject::Outcome;
 use crate::writer::Entry;
 
-/// A subject gives the filesystem that the model gives; what means nothing it refuses.
+/// A subject gives the same filesystem as the model, and refuses invalid stacks.
 pub(super) const MODEL_AGREEMENT: Law = Law {
     name: "model-agreement",
     level: Level::Spec,
-    summary: "the filesystem is the one that the reference model gives",
+    summary: "the filesystem equals that of the reference model",
     sentence: "\"Layer Changesets … are applied, rather than simply extracted as tar archives.\"",
     run: model_agreement,
 };
@@ -27,7 +27,7 @@ fn model_agreement(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verd
             let meaning = bench.meaning(&input.stack)?;
             let actual = bench.listing(&input.stack)?;
             let differences = bench.level.open(&meaning).diff(&meaning.listing, &actual, &bench.fields);
-            let explanation = "the filesystem is not what the layers mean".to_owned();
+            let explanation = "the filesystem differs from that of the reference model".to_owned();
             Ok(bench.judge(Breach { explanation, stacks, differences }))
         }
         Err(fault) if must_be_refused(&fault, bench.level) => match bench.outcome(&input.stack) {
@@ -51,7 +51,7 @@ fn must_be_refused(fault: &Fault, level: Level) -> bool {
 pub(super) const DIRECTORY_KEEPS_CHILDREN: Law = Law {
     name: "directory-keeps-children",
     level: Level::Spec,
-    summary: "a directory's children survive its new metadata",
+    summary: "new metadata of a directory keeps its children",
     sentence: "\"If the entry and the existing path are both directories, then the existing path's attributes MUST be \
                replaced by those of the entry in the changeset.\"",
     run: directory_keeps_children,
@@ -80,11 +80,11 @@ fn directory_keeps_children(bench: &mut Bench<'_>, input: &Input) -> Result<Verd
     })
 }
 
-/// An entry that says what is there already changes nothing.
+/// An entry that repeats the existing state changes nothing.
 pub(super) const REWRITING: Law = Law {
     name: "rewriting-changes-nothing",
     level: Level::Spec,
-    summary: "an entry that describes what is there already changes nothing",
+    summary: "an entry that repeats the existing state changes nothing",
     sentence: "\"In all other cases, the implementation MUST do the semantic equivalent of … removing the file path … \
                recreating the file path, based on the contents and attributes of the changeset entry\"",
     run: rewriting,
@@ -92,20 +92,20 @@ pub(super) const REWRITING: Law = Law {
 
 fn rewriting(bench: &mut Bench<'_>, input: &Input) -> Result<Verdict, Verdict> {
     let meaning = bench.meaning(&input.stack)?;
-    // A file with other names would lose them.
+    // A file with several names would lose the other ones.
     let paths = meaning.listing.iter().map(|(path, _)| path).filter(|path| meaning.listing.names(path).len() == 1);
     let paths: Vec<_> = paths.filter(|path| !looks_like_marker(path)).collect();
     let path = Picks::of(input).one_of(&paths)?;
     let after = input.stack.with([meaning.entry(path)]);
-    bench.same("an entry that describes what is there already changes something", &input.stack, &after)
+    bench.same("an entry that repeats the existing state changes the filesystem", &input.stack, &after)
 }
 
-/// Returns whether the last name of a path begins like a marker's: such a directory can only be implied.
+/// Returns true if the last name of a path has the prefix of markers: such a directory can only be implied.
 pub(super) fn looks_like_marker(path: &[u8]) -> bool {
     name::names_of(path).last().is_some_and(|name| name::looks_like_marker(name))
 }
 
-/// Requires that no layer does this.
+/// Requires that no layer has this oddity.
 pub(super) fn without(oddity: Oddity, oddities: &crate::Oddities) -> Result<(), Verdict> {
     if oddities.contains(&oddity) { Err(Verdict::Inapplicable) } else { Ok(()) }
 }

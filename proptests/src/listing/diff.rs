@@ -1,4 +1,4 @@
-//! What distinguishes two listings.
+//! The differences between two listings.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,28 +8,28 @@ use super::node::{Kind, Node};
 use super::text::{attribute_value, escape};
 use super::{Listing, Name};
 
-/// One thing that can differ at a path.
+/// A property that can differ at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Field {
     /// The type.
     Type,
     /// The permission bits.
     Mode,
-    /// The owner.
+    /// The uid.
     Uid,
-    /// The group.
+    /// The gid.
     Gid,
-    /// The modification time.
+    /// The mtime.
     Mtime,
-    /// A regular file's bytes.
+    /// The bytes of a regular file.
     Content,
-    /// A symlink's target.
+    /// The target of a symlink.
     Target,
-    /// A device's numbers.
+    /// The number of a device.
     Device,
-    /// The extended attributes.
+    /// The xattrs.
     Xattrs,
-    /// Which paths name the same inode.
+    /// The set of paths that name the same inode.
     Links,
 }
 
@@ -72,7 +72,7 @@ impl fmt::Display for Field {
     }
 }
 
-/// A name is not that of a field.
+/// A text that is not the name of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a field is one of type, mode, uid, gid, mtime, content, target, device, xattrs, links")]
 pub struct FieldSyntax;
@@ -103,7 +103,7 @@ impl Fields {
         self
     }
 
-    /// Returns whether the field is in the set.
+    /// Returns true if the field is in the set.
     #[must_use]
     pub fn contains(&self, field: Field) -> bool {
         self.0.contains(&field)
@@ -116,7 +116,7 @@ impl FromIterator<Field> for Fields {
     }
 }
 
-/// The text is names of fields between commas, such as `type,mode`.
+/// Parses names of fields between commas, such as `type,mode`.
 impl FromStr for Fields {
     type Err = FieldSyntax;
 
@@ -125,21 +125,21 @@ impl FromStr for Fields {
     }
 }
 
-/// One difference between what is expected and what there is.
+/// One difference between the expected and the actual filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// An expected path is not there.
+    /// An expected path is missing.
     Missing {
         /// The path.
         path: Vec<u8>,
-        /// The inode that was expected.
+        /// The expected inode.
         expected: Node,
     },
-    /// A path is there that was not expected.
+    /// A path is present that was not expected.
     Unexpected {
         /// The path.
         path: Vec<u8>,
-        /// Its inode.
+        /// The inode.
         actual: Node,
     },
     /// A field has another value.
@@ -148,9 +148,9 @@ pub enum Difference {
         path: Vec<u8>,
         /// The field.
         field: Field,
-        /// The value that was expected, as text.
+        /// The expected value, as text.
         expected: String,
-        /// The value that there is, as text.
+        /// The actual value, as text.
         actual: String,
     },
 }
@@ -178,10 +178,9 @@ impl fmt::Display for Difference {
     }
 }
 
-/// Returns how a listing differs from the expected one, in the order of paths and fields.
+/// Returns the differences between a listing and the expected one, in the order of paths and fields.
 ///
-/// An empty `lost+found` counts as absent in both. Where the type differs, nothing that belongs to one type is
-/// compared.
+/// An empty `lost+found` counts as absent in both. If the types differ, fields of a single type are not compared.
 #[must_use]
 pub fn diff(expected: &Listing, actual: &Listing, fields: &Fields) -> Vec<Difference> {
     let mut differences = Vec::new();
@@ -209,7 +208,7 @@ pub fn diff(expected: &Listing, actual: &Listing, fields: &Fields) -> Vec<Differ
     differences
 }
 
-/// Returns a field as text; none where the type has no such field.
+/// Returns a field as text; `None` if the type has no such field.
 fn value(node: &Node, field: Field) -> Option<String> {
     Some(match (field, &node.kind) {
         (Field::Type, kind) => kind.letter().to_string(),
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_differ_by_digest_when_they_are_long() {
+    fn long_contents_differ_by_digest() {
         let line = |text: &str| Listing::from_iter([("/a", Node::file(text.repeat(100)))]);
         let found = diff(&line("a"), &line("b"), &Fields::all());
         assert_eq!(found.len(), 1);
@@ -281,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn contents_known_by_digest_equal_those_that_were_read() {
+    fn digests_equal_the_contents_read() {
         let read = listing("/a f 0644 0:0 0 text=\"abc\"");
         let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let known = listing(&format!("/a f 0644 0:0 0 size=3 sha256={digest}"));
@@ -303,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_fields_asked_for_are_compared() {
+    fn only_requested_fields_are_compared() {
         let fields: Fields = "type,mode".parse().unwrap();
         assert_eq!(compare("/a d 0755 0:0 0", "/a d 0755 7:7 7", &fields), [""; 0]);
         assert_eq!(compare("/a d 0755 0:0 0", "/a d 0700 7:7 7", &fields), ["/a has mode 0700, expected 0755"]);
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_lost_found_is_nothing_and_a_full_one_is_not() {
+    fn only_an_empty_lost_found_is_ignored() {
         let full = "/lost+found d 0700 0:0 0\n/lost+found/a p 0644 0:0 0";
         assert_eq!(compare("", "/lost+found d 0700 0:0 0", &Fields::all()), [""; 0]);
         assert_eq!(compare("/lost+found d 0755 0:0 0", "/lost+found d 0700 0:0 0", &Fields::all()), [""; 0]);

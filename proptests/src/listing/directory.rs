@@ -16,17 +16,17 @@ use super::text::escape;
 use super::{Listing, ReadError};
 use crate::Mtime;
 
-/// The most bytes that the kernel gives for a list of names, and for one value.
+/// The most bytes that the kernel returns for a list of names, and for one value.
 const XATTR_MAX: usize = 1 << 16;
 
 impl Listing {
     /// Reads a directory, which becomes the root. Symlinks are not followed.
     ///
-    /// Who reads sees what the kernel shows to them: `trusted.` attributes need root.
+    /// The result depends on the reader's permissions: `trusted.` xattrs need root.
     ///
     /// # Errors
     ///
-    /// Something cannot be read.
+    /// A file cannot be read.
     pub fn read_directory(directory: &Path) -> Result<Self, ReadError> {
         let mut walk = Walk::default();
         walk.directory(directory, b"/")?;
@@ -54,10 +54,10 @@ struct Walk {
 }
 
 impl Walk {
-    /// Lists a directory that has the name `path` in the listing.
+    /// Lists a directory under the name `path` in the listing.
     ///
-    /// Below its descriptor in `/proc`, names stay short however deep the directory lies: the kernel takes no path of
-    /// over 4,095 bytes.
+    /// Relative to its descriptor in `/proc`, paths stay short at any depth: the kernel accepts no path of over 4,095
+    /// bytes.
     fn directory(&mut self, here: &Path, path: &[u8]) -> Result<(), ReadError> {
         let failed = |source| ReadError::Io { path: escape(path), source };
         self.found.insert(path.to_vec(), node(here).map_err(failed)?);

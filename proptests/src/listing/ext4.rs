@@ -1,7 +1,7 @@
-//! Lists what an ext4 image holds, from its bytes.
+//! Lists the content of an ext4 image from its bytes.
 //!
-//! The reader is that of the crate `mkext4`, which verifies the checksums of what it reads. It knows blocks of 4,096
-//! bytes only. It does not compare link counts and directory entries with the inodes, so that is done here.
+//! The reader is that of the crate `mkext4`, which verifies the checksums of what it reads. It supports only blocks of
+//! 4,096 bytes. It does not compare link counts and directory entries with the inodes, which is done here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,21 +18,21 @@ use super::{Listing, ReadError};
 use crate::Mtime;
 
 const ROOT: u32 = 2;
-/// With more links than this, a directory's count stays 1 (the feature `dir_nlink`).
+/// The largest stored link count of a directory; with more links it is 1 (the feature `dir_nlink`).
 const MOST_LINKS: usize = 65_000;
 
-/// How an image contradicts itself.
+/// A contradiction in an image.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Ext4Problem {
-    /// The link count is not the number of links.
+    /// The link count differs from the number of links.
     #[error("has a link count of {stored}, but {found} links")]
     LinkCount {
         /// The count in the inode.
         stored: u16,
-        /// The links that were found.
+        /// The number of links found.
         found: usize,
     },
-    /// The directory entry has a type that the inode does not have.
+    /// The type in the directory entry differs from that of the inode.
     #[error("has type {entry} in its directory and mode {mode:o} in its inode")]
     Type {
         /// The type in the directory entry.
@@ -40,27 +40,27 @@ pub enum Ext4Problem {
         /// The mode in the inode.
         mode: u16,
     },
-    /// A directory has the same name twice.
+    /// A directory has two entries of the same name.
     #[error("is there twice")]
     Duplicate,
     /// A directory has two names.
     #[error("is a directory that has another name already")]
     SecondName,
-    /// A name is empty or holds `/` or NUL.
+    /// A name is empty or contains `/` or NUL.
     #[error("is no name")]
     Name,
-    /// The namespace of an extended attribute is none that the kernel knows.
+    /// The kernel does not know the namespace of an xattr.
     #[error("has an extended attribute in namespace {0}")]
     Namespace(u8),
 }
 
 impl Listing {
-    /// Reads an ext4 image file; a `lost+found` that holds nothing is left out.
+    /// Reads an ext4 image file; an empty `lost+found` is left out.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is not an ext4 that the reader knows (blocks of 4,096 bytes, extents, no inline data,
-    /// no values of extended attributes in inodes of their own), is damaged, or contradicts itself.
+    /// The file cannot be read, is not an ext4 filesystem that the reader supports (blocks of 4,096 bytes, extents, no
+    /// inline data, no xattr values in inodes of their own), is damaged, or contradicts itself.
     pub fn read_ext4(image: &Path) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: escape(image.as_os_str().as_encoded_bytes()), source };
         let fs = Fs::open(File::open(image).map_err(io)?)?;
@@ -125,7 +125,7 @@ fn walk(fs: &Fs<File>) -> Result<BTreeMap<Vec<u8>, u32>, ReadError> {
     Ok(names)
 }
 
-/// Checks a directory entry against its inode; returns whether it is a directory's.
+/// Checks a directory entry against its inode; returns true if it is a directory's.
 fn check(fs: &Fs<File>, entry: &DirEntry, path: &[u8]) -> Result<bool, ReadError> {
     if entry.name.is_empty() || entry.name.iter().any(|byte| matches!(byte, b'/' | 0)) {
         return Err(contradiction(path, Ext4Problem::Name));
@@ -179,8 +179,8 @@ fn contradiction(path: &[u8], problem: Ext4Problem) -> ReadError {
     ReadError::Contradiction { path: path.to_vec(), problem }
 }
 
-/// Returns a POSIX ACL in the form that `getxattr` gives; none for what is not in ext4's form, which then stays as it
-/// is.
+/// Returns a POSIX ACL in the form of `getxattr`; `None` for a value that is not in ext4's form, which is then used
+/// unchanged.
 fn acl_from_disk(disk: &[u8]) -> Option<Vec<u8>> {
     const USER: u16 = 0x02;
     const GROUP: u16 = 0x08;
@@ -249,7 +249,7 @@ mod tests {
         meta(0o644, 0, 0, (0, 0))
     }
 
-    /// Writes an image; the contents are those of the files declared.
+    /// Returns an image file with the declared files and their contents.
     fn image(declare: impl FnOnce(&mut FsBuilder) -> Vec<(InodeHandle, Vec<u8>)>) -> tempfile::NamedTempFile {
         let mut builder = FsBuilder::new(Options::new(16 << 20, [7; 16], 1)).unwrap();
         builder.set_meta(ROOT, meta(0o755, 0, 0, (0, 0))).unwrap();
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_lost_found_is_left_out() {
+    fn an_empty_lost_found_is_omitted() {
         assert_eq!(listed(|_| Vec::new()), "/ d 0755 0:0 0\n");
     }
 
@@ -316,10 +316,10 @@ mod tests {
         assert_eq!(acl_from_disk(&disk[..disk.len() - 1]), None);
     }
 
-    /// The inodes of the image come in the order of their declaration, from 12; 11 is `lost+found`.
+    /// The inodes of the image are numbered in the order of declaration, from 12; 11 is `lost+found`.
     const FIRST: u32 = 12;
 
-    /// Changes bytes of an inode, and its checksum with them.
+    /// Changes bytes of an inode and updates its checksum.
     fn patch(image: &Path, number: u32, offset: usize, bytes: &[u8]) {
         let file = File::options().read(true).write(true).open(image).unwrap();
         let fs = Fs::open(file.try_clone().unwrap()).unwrap();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_inode_and_its_names_disagree_on_is_a_contradiction() {
+    fn contradictions_of_names_and_inodes_are_errors() {
         for (number, offset, bytes, message) in [
             (FIRST, 0x1a, [3, 0], "/a in the image has a link count of 3, but 2 links"),
             (ROOT_NUMBER, 0x1a, [9, 0], "/ in the image has a link count of 9, but 3 links"),

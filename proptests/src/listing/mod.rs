@@ -1,7 +1,7 @@
-//! What a filesystem holds, as a list of paths: the currency of all comparisons.
+//! Filesystems as lists of paths: the form of all comparisons.
 //!
-//! A [`Listing`] comes from a hand-written text, an ext4 image, a directory or a model; [`diff()`] compares two. The text
-//! has one line for each path, in the byte order of the paths:
+//! A [`Listing`] comes from a hand-written text, an ext4 image, a directory or a model; [`diff()`] compares two. The
+//! text has one line for each path, in byte order:
 //!
 //! ```text
 //! # a comment
@@ -13,10 +13,10 @@
 //! /passwd = /etc/passwd
 //! ```
 //!
-//! After the path come the type (`f`, `d`, `l`, `c`, `b`, `p` for a fifo, `s` for a socket), the mode in octal, the
-//! owner and group, and the time in seconds ([`Mtime`](crate::Mtime)). `=` makes a path another name of the inode that
-//! the named path has. Bytes other than printable ASCII, the space, the backslash and the double quote are `\xNN`;
-//! between quotes a space stands for itself.
+//! The path is followed by the type (`f`, `d`, `l`, `c`, `b`, `p` for a fifo, `s` for a socket), the mode in octal, uid
+//! and gid, and the mtime in seconds ([`Mtime`](crate::Mtime)). `=` makes a path another name of the inode of the given
+//! path. Bytes other than printable ASCII, the space, the backslash and the double quote are written as `\xNN`; a space
+//! in quotes is literal.
 
 mod diff;
 mod directory;
@@ -31,10 +31,10 @@ pub use ext4::Ext4Problem;
 pub use node::{Contents, Kind, Node};
 pub use text::{ListingSyntax, escape};
 
-/// All paths of a filesystem and the inodes that they name.
+/// The paths of a filesystem with their inodes.
 ///
-/// A path is absolute, `/` alone is the root. Where an inode has several names, the first in byte order carries it; two
-/// listings are equal when they have the same paths, inodes and links.
+/// A path is absolute, `/` alone is the root. If an inode has several names, the first in byte order carries it; two
+/// listings are equal if they have the same paths, inodes and links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Listing {
     names: BTreeMap<Vec<u8>, Name>,
@@ -44,22 +44,22 @@ pub struct Listing {
 enum Name {
     /// The first name of its inode.
     Carries(Node),
-    /// Another name, and the first.
+    /// Another name, with the first one.
     Shares(Vec<u8>),
 }
 
-/// A filesystem cannot be listed.
+/// A filesystem that cannot be listed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The operating system refuses.
+    /// A system call failed.
     #[error("{path}")]
     Io {
         /// The path on this machine, escaped.
         path: String,
-        /// Why.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The image is not an ext4 filesystem that the reader knows, or is damaged.
+    /// The image is not an ext4 filesystem that the reader supports, or is damaged.
     #[error("the image is no sound ext4")]
     Ext4(#[from] mkext4::Error),
     /// The image contradicts itself.
@@ -67,26 +67,26 @@ pub enum ReadError {
     Contradiction {
         /// The path in the image.
         path: Vec<u8>,
-        /// What is wrong.
+        /// The contradiction.
         problem: Ext4Problem,
     },
 }
 
 impl Listing {
-    /// Returns a listing without a path, not even the root.
+    /// Returns a listing without paths, not even the root.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a path the name of a new inode; what it named before loses that name.
+    /// Makes a path the name of a new inode; the path is removed from its previous inode.
     pub fn insert(&mut self, path: impl Into<Vec<u8>>, node: Node) {
         let path = path.into();
         self.remove(&path);
         self.names.insert(path, Name::Carries(node));
     }
 
-    /// Makes a path another name of the inode at `existing`; false when there is none, or both are the same name.
+    /// Makes a path another name of the inode at `existing`; returns false if there is none, or both are the same name.
     pub fn link(&mut self, path: impl Into<Vec<u8>>, existing: &[u8]) -> bool {
         let path = path.into();
         if path == existing || !self.names.contains_key(existing) {
@@ -129,7 +129,7 @@ impl Listing {
         }
     }
 
-    /// Returns the inode of a path, to be changed for all its names.
+    /// Returns the inode of a path for changes, which apply to all its names.
     pub fn get_mut(&mut self, path: &[u8]) -> Option<&mut Node> {
         let first = self.first_name(path)?.to_vec();
         match self.names.get_mut(&first)? {
@@ -148,7 +148,7 @@ impl Listing {
         })
     }
 
-    /// Returns all names of a path's inode, in byte order; none when there is no such path.
+    /// Returns all names of a path's inode, in byte order; empty if there is no such path.
     #[must_use]
     pub fn names(&self, path: &[u8]) -> Vec<&[u8]> {
         let Some(first) = self.first_name(path) else { return Vec::new() };
@@ -156,7 +156,7 @@ impl Listing {
         self.names.iter().filter(|&(path, name)| path == first || shares(name)).map(|(path, _)| &path[..]).collect()
     }
 
-    /// Returns all paths in byte order with their inodes; an inode comes once for each of its names.
+    /// Returns all paths in byte order with their inodes; an inode is repeated for each of its names.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Node)> {
         self.names.keys().filter_map(|path| Some((&path[..], self.get(path)?)))
     }
@@ -167,13 +167,13 @@ impl Listing {
         self.names.len()
     }
 
-    /// Returns whether there is no path, not even the root.
+    /// Returns true if there are no paths, not even the root.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Returns whether `/lost+found` is a directory that holds nothing: every ext4 has one, and it means nothing.
+    /// Returns true if `/lost+found` is an empty directory: every ext4 filesystem has one, and it has no meaning.
     #[must_use]
     pub fn has_empty_lost_found(&self) -> bool {
         let is_directory = self.get(b"/lost+found").is_some_and(|node| node.kind == Kind::Directory);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_name_carries_the_inode_in_whatever_order_they_come() {
+    fn the_first_name_has_the_inode_in_any_insertion_order() {
         let listing = three_names();
         assert_eq!(listing.names(b"/m"), [b"/a", b"/m", b"/z"]);
         let mut other = Listing::new();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn linking_over_a_name_of_the_same_inode_changes_nothing() {
+    fn a_link_over_a_name_of_the_same_inode_changes_nothing() {
         let mut listing = three_names();
         assert!(listing.link("/a", b"/m"));
         assert_eq!(listing, three_names());

@@ -8,20 +8,20 @@ use sha2::{Digest as _, Sha256};
 
 use crate::Mtime;
 
-/// An inode: everything about a file but its names.
+/// An inode: all properties of a file except its names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// The type, with what only that type has.
+    /// The type, with the properties of that type.
     pub kind: Kind,
-    /// Permission bits, 0 to 07777.
+    /// The permission bits, 0 to 07777.
     pub mode: u16,
-    /// The owner.
+    /// The uid.
     pub uid: u32,
-    /// The group.
+    /// The gid.
     pub gid: u32,
-    /// The modification time.
+    /// The mtime.
     pub mtime: Mtime,
-    /// Values of extended attributes by full name; POSIX ACLs in the kernel's form.
+    /// The xattrs by full name; POSIX ACLs in the kernel's form.
     pub xattrs: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -71,7 +71,7 @@ impl Kind {
 }
 
 impl Node {
-    /// Returns an inode of root's, mtime 0, without extended attributes.
+    /// Returns an inode owned by root, with mtime 0 and without xattrs.
     #[must_use]
     pub fn new(kind: Kind, mode: u16) -> Self {
         Self { kind, mode, uid: 0, gid: 0, mtime: Mtime::default(), xattrs: BTreeMap::new() }
@@ -96,9 +96,9 @@ impl Node {
     }
 }
 
-/// The bytes of a file: their number and digest, and a few of them to read.
+/// The content of a file: size and digest, and the bytes if they are few.
 ///
-/// Size and digest alone decide whether two are equal.
+/// Only size and digest are compared.
 #[derive(Clone)]
 pub struct Contents {
     size: u64,
@@ -107,7 +107,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// The most bytes that are kept to be read.
+    /// The most bytes that are kept.
     const SHORT: usize = 64;
 
     /// Returns the contents of bytes in memory.
@@ -117,17 +117,17 @@ impl Contents {
         Self { size: bytes.len() as u64, sha256: Sha256::digest(bytes).into(), text }
     }
 
-    /// Returns contents that are known by size and digest alone.
+    /// Returns contents with a known size and digest only.
     #[must_use]
     pub fn known_by(size: u64, sha256: [u8; 32]) -> Self {
         Self { size, sha256, text: None }
     }
 
-    /// Reads all there is.
+    /// Reads a source to its end.
     ///
     /// # Errors
     ///
-    /// Those of the reader.
+    /// The reader fails.
     pub fn read(mut reader: impl io::Read) -> io::Result<Self> {
         let mut hasher = Sha256::new();
         let mut text = Vec::new();
@@ -161,7 +161,7 @@ impl Contents {
         self.sha256
     }
 
-    /// Returns the bytes, if they are few and were seen.
+    /// Returns the bytes, if they are few and known.
     #[must_use]
     pub fn text(&self) -> Option<&[u8]> {
         self.text.as_deref()

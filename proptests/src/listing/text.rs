@@ -6,13 +6,13 @@ use std::str::FromStr;
 use super::node::{Contents, Kind, Node};
 use super::{Listing, Name};
 
-/// A text is not a listing.
+/// A text that is not a listing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {problem}: {text}")]
 pub struct ListingSyntax {
     /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub problem: &'static str,
     /// The line.
     pub text: String,
@@ -115,7 +115,7 @@ impl FromStr for Listing {
                 words => listing.insert(path, node(words).map_err(wrong)?),
             }
         }
-        // A name may stand before the line that it refers to, so these come in rounds.
+        // A name may come before the line that it refers to, so links are resolved in rounds.
         while !links.is_empty() {
             let before = links.len();
             links.retain(|(_, path, existing)| !listing.link(path.clone(), existing));
@@ -130,7 +130,7 @@ impl FromStr for Listing {
 
 type Parsed<T> = Result<T, &'static str>;
 
-/// Splits at spaces that stand outside quotes; there is at least one token.
+/// Splits at spaces outside quotes; there is at least one token.
 fn tokens(line: &str) -> Parsed<Vec<&str>> {
     let mut tokens = Vec::new();
     let (mut start, mut quoted) = (0, false);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_means_what_it_says() {
+    fn every_field_of_a_line_is_read() {
         let listing: Listing = TEXT.parse().unwrap();
         let mut expected = Node { mode: 0o640, uid: 5, gid: 6, ..Node::file("all users\n\"") };
         expected.mtime = Mtime { seconds: -1, nanos: 500_000_000 };
@@ -291,13 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn comments_blank_lines_and_aligned_columns_are_for_people() {
+    fn comments_blank_lines_and_extra_spaces_are_ignored() {
         let listing: Listing = "# two\n\n/a = /b\n/b   f 0644  0:0 0  text=\"\"\n".parse().unwrap();
         assert_eq!(listing.to_string(), "/a f 0644 0:0 0 text=\"\"\n/b = /a\n");
     }
 
     #[test]
-    fn lines_that_mean_nothing_are_refused_with_their_number() {
+    fn malformed_lines_are_refused_with_their_number() {
         for (line, problem) in [
             ("a d 0755 0:0 0", "a path is absolute and clean"),
             ("/a/../b d 0755 0:0 0", "a path is absolute and clean"),

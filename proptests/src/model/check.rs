@@ -1,4 +1,4 @@
-//! What is true of every filesystem, whatever the layers say.
+//! The invariants of every filesystem, for all layers.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::listing::Kind;
 use crate::name::{self, Spelling};
 
 impl Model {
-    /// Panics when the map is no filesystem.
+    /// Panics if the map is not a filesystem.
     pub(crate) fn check(&self) {
         let mut directories = BTreeSet::new();
         assert!(self.node(&[]).is_some_and(|root| root.kind == Kind::Directory), "the root is a directory");

@@ -17,7 +17,7 @@ const TARGET_MAX: usize = 4095;
 pub(super) const EXT4_SECONDS: Range<i64> = -(1 << 31)..(1 << 34) - (1 << 31);
 
 impl Model {
-    /// Returns the inode of an entry, or nothing for a hard link.
+    /// Returns the inode of an entry; `None` for a hard link.
     pub(super) fn make(&mut self, entry: &Entry) -> Result<Option<Node>, Problem> {
         let kind = match entry.kind {
             EntryType::HardLink => return self.metadata(entry).map(|_| None),
@@ -54,11 +54,12 @@ impl Model {
         Ok(Some(Node { kind, ..self.metadata(entry)? }))
     }
 
-    /// Returns an inode with an entry's metadata; its type means nothing.
+    /// Returns an inode with an entry's metadata; its type is arbitrary.
     pub(super) fn metadata(&mut self, entry: &Entry) -> Result<Node, Problem> {
         let (uid, gid) = (owner(entry.uid)?, owner(entry.gid)?);
         let symlink = entry.kind == EntryType::Symlink;
-        let mode = if symlink { 0o777 } else { entry.mode & 0o7777 };
+        let (mode, given) = self.records(entry)?;
+        let mode = if symlink { 0o777 } else { mode & 0o7777 };
         let mtime = match entry.mtime {
             early if early.seconds < EXT4_SECONDS.start => Mtime { seconds: EXT4_SECONDS.start, nanos: 0 },
             late if late.seconds >= EXT4_SECONDS.end => Mtime { seconds: EXT4_SECONDS.end - 1, nanos: 0 },
@@ -68,17 +69,17 @@ impl Model {
             self.note(Oddity::OddTime);
         }
         let mut xattrs = BTreeMap::new();
-        for (name, value) in &entry.xattrs {
+        for (name, value) in given {
             if symlink {
                 self.note(Oddity::SymlinkXattr);
             }
             if value.is_empty() || name.starts_with(b"user.") && is_special(entry.kind) {
                 self.note(Oddity::HardXattr);
             }
-            if of_the_host(name) {
+            if of_the_host(&name) {
                 self.note(Oddity::HostXattr);
             } else if !(symlink && name.starts_with(b"user.")) {
-                xattrs.insert(name.clone(), value.clone());
+                xattrs.insert(name, value);
             }
         }
         Ok(Node { mtime, uid, gid, xattrs, ..Node::new(Kind::Fifo, u16::try_from(mode).unwrap_or_default()) })
@@ -99,6 +100,8 @@ fn is_special(kind: EntryType) -> bool {
 }
 
 fn of_the_host(xattr: &[u8]) -> bool {
-    [&b"trusted.overlay."[..], b"user.overlay."].iter().any(|prefix| xattr.starts_with(prefix))
-        || [&b"system.nfs4_acl"[..], b"security.selinux"].contains(&xattr)
+    [&b"trusted.overlay."[..], b"user.overlay.", b"com.apple.", b"btrfs.", b"ceph.", b"lustre."]
+        .iter()
+        .any(|prefix| xattr.starts_with(prefix))
+        || [&b"system.nfs4_acl"[..], b"system.cifs_acl", b"security.selinux"].contains(&xattr)
 }

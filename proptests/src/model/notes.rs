@@ -1,4 +1,4 @@
-//! What the specification is silent on, seen by its name alone.
+//! Oddities that are visible in an entry's name alone.
 
 use super::Model;
 use crate::name;

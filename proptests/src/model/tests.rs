@@ -1,4 +1,4 @@
-//! The model against the cases that were written by hand.
+//! The model against the hand-written cases.
 
 use super::*;
 use crate::Mtime;
@@ -7,14 +7,14 @@ use crate::writer::Layer;
 
 const CASES: &str = include_str!("../../../fixtures/cases.json");
 
-/// Groups whose cases are about archives and blobs, which the model does not read.
+/// Groups of cases about archives and blobs, which the model does not read.
 const OTHER_GROUPS: [&str; 2] = ["tar", "blob"];
 
 fn cases() -> Vec<Case> {
     parse(CASES).unwrap()
 }
 
-/// Puts what the PAX records of a case say into the entry, as a reader of archives does; `None` for what only such a
+/// Applies the PAX records of a case to the entry, as a reader of archives does; `None` for a case that only such a
 /// reader can judge.
 fn read(entry: &Entry) -> Option<Entry> {
     let mut read = entry.clone();
@@ -26,6 +26,8 @@ fn read(entry: &Entry) -> Option<Entry> {
             b"mtime" => read.mtime = text?.parse().ok()?,
             b"uid" => read.uid = text?.parse().ok()?,
             b"gid" => read.gid = text?.parse().ok()?,
+            b"SCHILY.devmajor" => read.major = text?.parse().ok()?,
+            b"SCHILY.devminor" => read.minor = text?.parse().ok()?,
             b"size" => return None,
             _ => {}
         }

@@ -1,4 +1,4 @@
-//! What others see of the model.
+//! The public view of the model.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::stack::Stack;
 use crate::subject::{Outcome, Subject};
 use crate::writer::Layer;
 
-/// The model as a subject, of which every law holds.
+/// The model as a subject, which keeps every law.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Reference;
 
@@ -29,7 +29,7 @@ impl Model {
         Some(&self.inodes[self.names.get(path)?.inode])
     }
 
-    /// Returns a path and all below it.
+    /// Returns a path and all paths below it.
     pub(super) fn subtree(&self, top: &[Vec<u8>]) -> Vec<Path> {
         let paths = self.names.range(top.to_vec()..).map(|(path, _)| path);
         paths.take_while(|path| path.starts_with(top)).cloned().collect()
@@ -53,7 +53,7 @@ impl Model {
         self.oddities.iter().flatten().copied().collect()
     }
 
-    /// Returns the filesystem, without AUFS's names.
+    /// Returns the filesystem without AUFS's names.
     pub(crate) fn finish(self) -> Flattened {
         let mut flattened = Flattened { contents: self.contents, oddities: self.oddities, ..Flattened::default() };
         let mut first: BTreeMap<usize, Vec<u8>> = BTreeMap::new();

@@ -10,7 +10,7 @@ const PREFIX: &[u8] = b".wh.";
 const BOOKKEEPING: &[u8] = b".wh..wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// A marker that waits: all names of a directory, or one.
+/// A pending marker: for all names of a directory, or for one.
 struct Marker(Number, Option<Vec<u8>>);
 
 impl Tree {
@@ -157,12 +157,12 @@ impl Tree {
         Ok(())
     }
 
-    /// What the markers without a name do.
+    /// Applies a marker without a name.
     fn dot_marker(&mut self, parents: &[Vec<u8>], last: &[u8]) -> Result<(), &'static str> {
         if !self.has(Defect::DotMarkerErases) {
             return Err("a whiteout without a name");
         }
-        // The dots, as a path from the marker's directory.
+        // The dots are a path relative to the marker's directory.
         let erased = match &last[PREFIX.len()..] {
             b".." => &parents[..parents.len().saturating_sub(1)],
             _ => parents,
@@ -175,7 +175,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Returns the marker, if it has to wait.
+    /// Returns the marker if it takes effect later.
     fn see(&mut self, marker: Marker) -> Result<Option<Marker>, &'static str> {
         let Marker(directory, hidden) = &marker;
         let masked = self.inodes[*directory].opaque.is_some_and(|by| by < self.layer);
@@ -223,19 +223,19 @@ impl Tree {
         }
     }
 
-    /// Hides all that lower layers left in a directory.
+    /// Hides all names that lower layers left in a directory.
     fn clear(&mut self, directory: Number) {
         let children = std::mem::take(&mut self.inodes[directory].children);
         for (name, child) in children {
             let spared = self.has(Defect::OpaqueSparesDirectories) && self.is_directory(child.inode);
-            let kept = if spared { Some(child) } else { self.outlives(child) };
-            if let Some(child) = kept {
+            let remainder = if spared { Some(child) } else { self.outlives(child) };
+            if let Some(child) = remainder {
                 self.inodes[directory].children.insert(name, child);
             }
         }
     }
 
-    /// Returns what is left of a name that is hidden.
+    /// Returns what remains of a hidden name.
     fn outlives(&mut self, child: Child) -> Option<Child> {
         if self.is_directory(child.inode) {
             self.clear(child.inode);

@@ -1,6 +1,6 @@
-//! What an entry says, read without the model's help.
+//! Parses entries, independently of the model.
 
-use super::Defect;
+use super::{Defect, records};
 use crate::Mtime;
 use crate::listing::{Contents, Kind, Node};
 use crate::writer::{Entry, EntryType};
@@ -37,7 +37,7 @@ pub(super) fn check_lengths(parents: &[Vec<u8>], last: &[u8]) -> Result<(), &'st
     if long || total > PATH_MAX { Err("a name is too long") } else { Ok(()) }
 }
 
-/// Reads type and metadata; for a hard link the type means nothing.
+/// Returns the type and metadata; for a hard link the type is arbitrary.
 pub(super) fn node(entry: &Entry, defect: Option<Defect>) -> Result<Node, &'static str> {
     let kind = match entry.kind {
         EntryType::Directory => Kind::Directory,
@@ -69,14 +69,15 @@ pub(super) fn node(entry: &Entry, defect: Option<Defect>) -> Result<Node, &'stat
     let symlink = matches!(kind, Kind::Symlink(_));
     let mode = if symlink { 0o777 } else { u16::try_from(entry.mode & 0o7777).unwrap_or_default() };
     let mut node = Node { uid, gid, mtime: time(entry.mtime, defect), ..Node::new(kind, mode) };
-    for (name, value) in &entry.xattrs {
+    for (name, value) in entry.xattrs.iter().cloned().chain(records::xattrs(entry)) {
         let host = name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.");
         let label = name == b"security.selinux" || name == b"system.nfs4_acl";
         let unfit = symlink && name.starts_with(b"user.");
         if !(host || label || unfit) {
-            node.xattrs.insert(name.clone(), value.clone());
+            node.xattrs.insert(name, value);
         }
     }
+    records::set_acls(entry, &mut node)?;
     Ok(node)
 }
 

@@ -25,13 +25,13 @@ impl Tree {
             None => listing.insert(shown.clone(), self.inodes[at].node.clone()),
         }
         listed.entry(at).or_insert(shown);
-        let kept = |name: &[u8]| !is_bookkeeping(name) || self.has(Defect::MarkerRemains);
-        for (name, child) in self.inodes[at].children.iter().filter(|(name, _)| kept(name)) {
+        let is_visible = |name: &[u8]| !is_bookkeeping(name) || self.has(Defect::MarkerRemains);
+        for (name, child) in self.inodes[at].children.iter().filter(|(name, _)| is_visible(name)) {
             self.list(child.inode, [&path[..], b"/", name].concat(), listed, listing);
         }
     }
 
-    /// Makes each hard link by name a name of what its target is now.
+    /// Makes each hard link by name a name of its target's final inode.
     fn relink(&self, listing: &mut Listing) {
         let mut links = Vec::new();
         let mut todo = vec![(ROOT, Vec::new())];

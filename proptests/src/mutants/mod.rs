@@ -1,12 +1,13 @@
-//! Wrong appliers, to test the laws with.
+//! Wrong appliers that test the laws.
 //!
-//! An applier of this crate's own, which shares nothing with the model, does one thing wrong at a time. Most of its
-//! defects were seen in real programs. Without a defect it keeps all laws; with any, it breaks at least one.
+//! An applier that shares nothing with the model has one defect at a time. Most of its defects were seen in real
+//! programs. Without a defect it keeps all laws; with any, it breaks at least one.
 
 mod apply;
 mod defect;
 mod entry;
 mod finish;
+mod records;
 mod tree;
 
 pub use defect::Defect;
@@ -21,7 +22,7 @@ use crate::writer::{Compression, Layer, TarEnd};
 /// An applier with at most one defect.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mutant {
-    /// What it does wrong.
+    /// The defect.
     pub defect: Option<Defect>,
 }
 
@@ -41,13 +42,13 @@ impl Subject for Mutant {
     }
 }
 
-/// Returns how many entries lie within the blob's first gzip member.
+/// Returns the number of entries in the blob's first gzip member.
 fn first_member(layer: &Layer) -> usize {
     if layer.compression != Compression::GzipMulti {
         return layer.entries.len();
     }
     let mut read = Vec::new();
-    // What cannot be read is not there, as for a program that takes an error for the end.
+    // Bytes that cannot be read count as missing, as in a program that takes an error for the end.
     let _ = GzDecoder::new(&layer.blob()[..]).read_to_end(&mut read);
     let end = |count: usize| {
         let entries = layer.entries[..count].iter().cloned();
@@ -64,7 +65,7 @@ mod tests {
     use crate::level::Level;
 
     #[test]
-    fn every_law_holds_of_the_applier_without_a_defect() {
+    fn every_law_holds_for_the_correct_applier() {
         for law in ALL {
             let checks = Checks { cases: 300, seed: 3, ..Checks::of(Level::Planish) };
             let report = check(law, &mut Mutant::default(), &checks).unwrap();

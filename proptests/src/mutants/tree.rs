@@ -9,24 +9,24 @@ pub(super) type Number = usize;
 pub(super) const ROOT: Number = 0;
 const HOPS_MAX: u32 = 40;
 
-/// A filesystem in the making.
+/// A filesystem under construction.
 pub(super) struct Tree {
     pub inodes: Vec<Inode>,
-    /// From 1.
+    /// The number of the current layer, from 1.
     pub layer: u32,
     pub defect: Option<Defect>,
-    /// Names that a whiteout hid, for the defect that keeps hiding them.
+    /// The names that a whiteout hid, for the defect that keeps hiding them.
     pub buried: Vec<(Number, Vec<u8>)>,
 }
 
 pub(super) struct Inode {
     pub node: Node,
-    /// Empty for all but directories.
+    /// The children; empty for all types except directories.
     pub children: BTreeMap<Vec<u8>, Child>,
     pub parent: Number,
     /// The layer that first had an opaque marker in it.
     pub opaque: Option<u32>,
-    /// A hard link by name.
+    /// The target of a hard link by name.
     pub link: Option<Vec<u8>>,
 }
 
@@ -68,7 +68,7 @@ impl Tree {
         self.inodes[directory].children.insert(name.to_vec(), child);
     }
 
-    /// Walks down from a directory, through symlinks; what is missing is made, or ends the walk.
+    /// Walks down from a directory, through symlinks; missing directories are created, or end the walk.
     pub(super) fn walk(&mut self, from: Number, names: &[Vec<u8>], make: bool) -> Result<Option<Number>, &'static str> {
         self.step(from, names, make, false, &mut 0)
     }

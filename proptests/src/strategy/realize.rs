@@ -1,4 +1,4 @@
-//! Turns steps into entries, knowing what is there when each of them is taken.
+//! Converts steps to entries, based on the state before each of them.
 
 use proptest::sample::Index;
 
@@ -12,12 +12,12 @@ use crate::oddity::Oddity;
 use crate::stack::Stack;
 use crate::writer::{Entry, EntryType, SparseFormat};
 
-/// A step that would do what the options leave out is not taken, or is taken in the usual spelling.
+/// A step that needs an excluded option is skipped, or realized in the usual spelling.
 ///
-/// What has no meaning is left out as well, unless the stack is to be invalid.
+/// An invalid step is also skipped, unless the stack is to be invalid.
 pub(super) fn realize(layers: &[Vec<Step>], invalid: Invalid, options: &Options) -> Stack {
     let mut model = Model::new();
-    let mut wanted = match invalid {
+    let mut pending = match invalid {
         Invalid::Never => None,
         Invalid::Made => Some(true),
         Invalid::Found => Some(false),
@@ -30,8 +30,8 @@ pub(super) fn realize(layers: &[Vec<Step>], invalid: Invalid, options: &Options)
                 let mut next = model.clone();
                 match next.apply(&entry) {
                     Ok(()) if within(&next, options) => Some((entry, next)),
-                    Err(_) if wanted == Some(matches!(step.what, What::Invalid(_))) => {
-                        wanted = None;
+                    Err(_) if pending == Some(matches!(step.what, What::Invalid(_))) => {
+                        pending = None;
                         Some((entry, model.clone()))
                     }
                     _ => None,
@@ -55,23 +55,23 @@ fn within(model: &Model, options: &Options) -> bool {
     if options.oddities.contains(&Oddity::UsedAndGone) {
         return true;
     }
-    // This one shows only when the layer's markers act.
+    // This problem appears only when the layer's markers take effect.
     let mut ended = model.clone();
     ended.end_layer();
     !ended.oddities().contains(&Oddity::UsedAndGone)
 }
 
 impl Step {
-    /// Returns the entries that the step may be, the best first.
+    /// Returns the possible entries of a step, the best first.
     fn entries(&self, model: &Model, options: &Options) -> Vec<Entry> {
         let Some(entry) = self.entry(model, options) else { return Vec::new() };
         let named = |style: Style| {
             let name = spell(&entry.name, entry.kind, style);
             Entry { name, ..entry.clone() }
         };
-        // The last is left when its xattrs, or a marker's type, are what the options leave out.
+        // The last one remains if its xattrs, or the type of a marker, are excluded by the options.
         let kind = if name::is_marker(&entry.name) { EntryType::Regular } else { entry.kind };
-        vec![named(self.style), named(Style::Plain), Entry { xattrs: Vec::new(), kind, ..named(Style::Plain) }]
+        vec![named(self.style), named(Style::Plain), Entry { xattrs: vec![], pax: vec![], kind, ..named(Style::Plain) }]
     }
 
     fn entry(&self, model: &Model, options: &Options) -> Option<Entry> {
@@ -80,7 +80,7 @@ impl Step {
         let entry = match &self.what {
             What::Plain(EntryType::CharDevice | EntryType::BlockDevice, _) if !options.devices => return None,
             What::Plain(EntryType::CharDevice, _) => {
-                // Overlayfs's whiteout is 0:0.
+                // The whiteout of overlayfs is 0:0.
                 let overlay = options.oddities.contains(&Oddity::OverlayDevice) && self.metadata.mode.is_none();
                 if overlay { Entry::char_device(path, 0, 0) } else { Entry::char_device(path, 1, 3) }
             }
@@ -118,19 +118,19 @@ impl Step {
         Some(metadata.of(entry, options))
     }
 
-    /// Returns the path of the entry, if that is not what the step aims at.
+    /// Returns the path of the entry, unless the step aims at another one.
     fn place(&self, model: &Model) -> Path {
         let Some(index) = &self.below else { return self.path.clone() };
         let mut parents = paths_of(model, |kind| *kind == Kind::Directory);
         let symlinks = paths_of(model, |kind| matches!(kind, Kind::Symlink(_)));
-        // There are few symlinks, and more can go wrong with them.
+        // There are few symlinks, and they are more error-prone.
         parents.extend([&symlinks[..]; 3].concat());
         // Three levels are deep enough.
         parents.retain(|path| path.len() < 3);
         [&index.get(&parents)[..], &self.path[self.path.len() - 1..]].concat()
     }
 
-    /// Returns what the step aims at.
+    /// Returns the path that the step aims at.
     fn target(&self, model: &Model) -> Option<Path> {
         let (aim, fits): (_, fn(&Kind) -> bool) = match &self.what {
             What::Whiteout(aim, _) => (aim, |_| true),
@@ -150,7 +150,7 @@ impl Step {
         }
     }
 
-    /// Returns a hard link, with its inode's metadata where the options ask for that.
+    /// Returns a hard link, with its inode's metadata if the options require that.
     fn link(&self, model: &Model, options: &Options, path: Vec<u8>) -> Option<Entry> {
         let target = self.target(model)?;
         let link = Entry::hardlink(path, spell(&target.join(&b'/'), EntryType::HardLink, self.style));
@@ -189,7 +189,10 @@ impl Metadata {
         let mtime = if odd_time { crate::Mtime::default() } else { self.mtime };
         let entry = Entry { mode, mtime, ..entry }.owner(self.owner.0, self.owner.1);
         let xattrs = if options.xattrs { &self.xattrs[..] } else { &[] };
-        // A name that comes twice says nothing about layers.
+        let odd = options.xattrs && options.oddities.contains(&Oddity::OddRecord);
+        let records = if odd { self.records } else { &[] };
+        let entry = records.iter().fold(entry, |entry, (key, value)| entry.pax(*key, *value));
+        // A duplicate name would test nothing about layers.
         xattrs.iter().fold(entry, |entry, (name, value)| {
             let twice = entry.xattrs.iter().any(|(other, _)| other == name.as_bytes());
             if twice { entry } else { entry.xattr(*name, *value) }
@@ -203,7 +206,7 @@ fn spell(name: &[u8], kind: EntryType, style: Style) -> Vec<u8> {
     }
     match style {
         Style::DotSlash => [b"./", name].concat(),
-        // A file whose name ends so is a directory to some.
+        // Some programs treat a file with such a name as a directory.
         Style::Closed if kind == EntryType::Directory => [name, b"/"].concat(),
         Style::Plain | Style::Closed => name.to_vec(),
         Style::Absolute => [b"/", name].concat(),

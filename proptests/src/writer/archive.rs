@@ -9,12 +9,12 @@ use super::image::{Image, bytes, descriptor, digest, hex_digest};
 use super::layer::{Compression, Layer};
 use super::layout::{Layout, archive};
 
-/// The ways in which a docker archive is laid out.
+/// The layout of a docker archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
     /// `docker save` before version 25: `ID/layer.tar`, `ID/json`, `ID/VERSION`, `repositories`.
     ///
-    /// A layer whose bytes an earlier one has is a symlink to that one's `layer.tar`.
+    /// A layer with the same bytes as an earlier one is a symlink to its `layer.tar`.
     Legacy,
     /// `docker save` since version 25: an OCI layout whose blobs `manifest.json` names. Layers keep their compression.
     Layout,
@@ -30,7 +30,7 @@ pub struct DockerArchive {
 }
 
 impl DockerArchive {
-    /// Returns an archive without an image.
+    /// Returns an archive without images.
     #[must_use]
     pub fn new(flavour: Flavour) -> Self {
         Self { flavour, images: Vec::new() }

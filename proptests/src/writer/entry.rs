@@ -3,12 +3,12 @@
 use super::sparse::{Sparse, SparseFormat};
 use crate::Mtime;
 
-/// What an entry makes, by its typeflag.
+/// The type of an entry, by its typeflag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EntryType {
     /// `0`, a regular file.
     Regular,
-    /// NUL, a regular file as archives before POSIX spell it.
+    /// NUL, a regular file in archives from before POSIX.
     OldRegular,
     /// `1`, another name of an inode.
     HardLink,
@@ -22,16 +22,16 @@ pub enum EntryType {
     Directory,
     /// `6`.
     Fifo,
-    /// `7`, a contiguous file, which everyone reads as a regular one.
+    /// `7`, a contiguous file, which all readers treat as a regular one.
     Contiguous,
-    /// `g`, PAX records for all entries that follow; only [`Entry::pax`] counts, the rest is ignored.
+    /// `g`, PAX records for all following entries; only [`Entry::pax`] is used.
     GlobalHeader,
     /// Any other typeflag.
     Raw(u8),
 }
 
 impl EntryType {
-    /// Returns the byte in the header.
+    /// Returns the typeflag in the header.
     #[must_use]
     pub fn typeflag(self) -> u8 {
         match self {
@@ -50,7 +50,7 @@ impl EntryType {
     }
 }
 
-/// How an entry says what the plain header cannot hold: long names and large numbers.
+/// The encoding of values that the plain header cannot hold: long names and large numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
     /// PAX records for long names, base-256 for large numbers.
@@ -58,7 +58,7 @@ pub enum Format {
     Auto,
     /// The `prefix` field for long names, base-256 for large numbers.
     ///
-    /// A name that no `/` splits into 155 and 100 bytes is cut at 100.
+    /// A name that no `/` splits into 155 and 100 bytes is truncated at 100.
     Ustar,
     /// GNU's `L` and `K` entries for long names, base-256 for large numbers.
     Gnu,
@@ -69,13 +69,13 @@ pub enum Format {
 /// The bytes of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// As they are.
+    /// Bytes in memory.
     Bytes(Vec<u8>),
-    /// One byte, many times: a large file in a small description.
+    /// One repeated byte: a large file in a small description.
     Repeat {
         /// The byte.
         byte: u8,
-        /// How many of them.
+        /// The number of bytes.
         count: usize,
     },
 }
@@ -93,6 +93,12 @@ impl Content {
 
 impl From<&str> for Content {
     fn from(text: &str) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<String> for Content {
+    fn from(text: String) -> Self {
         Self::Bytes(text.into())
     }
 }
@@ -117,43 +123,43 @@ impl From<Vec<u8>> for Content {
 
 /// One tar entry.
 ///
-/// The constructors give what an ordinary archive holds; the methods and fields change it into anything else. Names are
-/// bytes and are written as they are: cleaning them is the reader's business.
+/// The constructors return ordinary entries; the methods and fields change them into anything else. Names are bytes and
+/// are written unchanged: readers clean them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// The name, as spelled.
     pub name: Vec<u8>,
     /// The type.
     pub kind: EntryType,
-    /// Permission bits, and any others that fit 21 bits.
+    /// The permission bits, and any other of 21 bits.
     pub mode: u32,
-    /// The owner; -1 and 2^32 are cases too.
+    /// The uid; -1 and 2^32 are cases, too.
     pub uid: i64,
-    /// The group.
+    /// The gid.
     pub gid: i64,
-    /// The modification time; with nanoseconds, the entry gets a PAX record.
+    /// The mtime; with nanoseconds, the entry gets a PAX record.
     pub mtime: Mtime,
     /// The target of a symlink, or the other name of a hard link.
     pub linkname: Vec<u8>,
-    /// The content, written after the header whatever the type is.
+    /// The content, written after the header for all types.
     pub content: Content,
-    /// Extended attributes by full name, written as `SCHILY.xattr.` records.
+    /// The xattrs by full name, written as `SCHILY.xattr.` records.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// More PAX records, in order, before all others.
+    /// Further PAX records, in order, before all others.
     pub pax: Vec<(Vec<u8>, Vec<u8>)>,
-    /// How long names and large numbers are written.
+    /// The encoding of long names and large numbers.
     pub format: Format,
-    /// A device's major number.
+    /// The major number of a device.
     pub major: i64,
-    /// A device's minor number.
+    /// The minor number of a device.
     pub minor: i64,
-    /// A size for the header, instead of the content's.
+    /// The size in the header, instead of the content's.
     pub size: Option<u64>,
-    /// A checksum that is off by one.
+    /// True for a checksum that is off by one.
     pub bad_checksum: bool,
-    /// PAX records before GNU's long names instead of behind them.
+    /// True for PAX records before GNU's long names instead of after them.
     pub pax_first: bool,
-    /// Where the content belongs in a file with holes.
+    /// The segments of a file with holes.
     pub sparse: Option<Sparse>,
 }
 
@@ -200,7 +206,7 @@ impl Entry {
         Self { mode: 0o777, linkname: target.into(), ..Self::new(EntryType::Symlink, name) }
     }
 
-    /// Returns a hard link to what has the name `target` already.
+    /// Returns a hard link to the existing name `target`.
     #[must_use]
     pub fn hardlink(name: impl Into<Vec<u8>>, target: impl Into<Vec<u8>>) -> Self {
         Self { linkname: target.into(), ..Self::new(EntryType::HardLink, name) }
@@ -224,7 +230,7 @@ impl Entry {
         Self::new(EntryType::Fifo, name)
     }
 
-    /// Returns a marker: an empty file, mode 0. The name is written as it is, so it brings its own `.wh.`.
+    /// Returns a marker: an empty file, mode 0. The name is written unchanged, so it must contain `.wh.`.
     #[must_use]
     pub fn whiteout(marker: impl Into<Vec<u8>>) -> Self {
         Self { mode: 0, ..Self::new(EntryType::Regular, marker) }
@@ -241,7 +247,7 @@ impl Entry {
         Self::whiteout(marker)
     }
 
-    /// Returns PAX records for all entries that follow.
+    /// Returns PAX records for all following entries.
     #[must_use]
     pub fn global(records: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
         Self { pax: records.into_iter().collect(), ..Self::new(EntryType::GlobalHeader, "") }
@@ -278,7 +284,7 @@ impl Entry {
         Self { mtime: Mtime { seconds, nanos }, ..self }
     }
 
-    /// Adds an extended attribute, named in full (`user.a`).
+    /// Adds an xattr, named in full (`user.a`).
     #[must_use]
     pub fn xattr(mut self, name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
         self.xattrs.push((name.into(), value.into()));
@@ -292,7 +298,7 @@ impl Entry {
         self
     }
 
-    /// Sets how long names and large numbers are written.
+    /// Sets the encoding of long names and large numbers.
     #[must_use]
     pub fn format(self, format: Format) -> Self {
         Self { format, ..self }
@@ -310,9 +316,9 @@ impl Entry {
         Self { bad_checksum: true, ..self }
     }
 
-    /// Returns the bytes of the file that the entry means, zeros for its holes.
+    /// Returns the bytes of the file that the entry describes, with zeros for its holes.
     ///
-    /// Of segments that are not within the file or not covered by the content, nothing is there.
+    /// Segments that are not within the file or not covered by the content are left out.
     #[must_use]
     pub fn file_bytes(&self) -> Vec<u8> {
         let stored = self.content.to_vec();
@@ -330,7 +336,7 @@ impl Entry {
         file
     }
 
-    /// Writes the PAX records before GNU's long names: between them and their file stands another extension.
+    /// Writes the PAX records before GNU's long names: another extension comes between them and their file.
     #[must_use]
     pub fn pax_first(self) -> Self {
         Self { pax_first: true, ..self }

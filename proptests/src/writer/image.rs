@@ -1,4 +1,4 @@
-//! One image: layers, and the config and manifest that name them.
+//! One image: layers, with a config and manifest.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::layer::Layer;
 
 const CREATED: &str = "1970-01-01T00:00:00Z";
 
-/// Whose media types the manifest, the config and the layers have.
+/// The family of media types of the manifest, the config and the layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum MediaTypes {
     /// The OCI's.
@@ -19,14 +19,14 @@ pub enum MediaTypes {
     Docker,
 }
 
-/// What an image runs on.
+/// The platform of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
-    /// The operating system, as Go spells it.
+    /// The operating system, with Go's name.
     pub os: String,
-    /// The architecture, as Go spells it.
+    /// The architecture, with Go's name.
     pub architecture: String,
-    /// The architecture's variant.
+    /// The variant of the architecture.
     pub variant: Option<String>,
 }
 
@@ -46,28 +46,28 @@ impl Platform {
     }
 }
 
-/// An image: layers from the lowest to the highest, and what is said about them.
+/// An image: layers from the lowest to the highest, and its metadata.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Image {
     /// The layers, the lowest first.
     pub layers: Vec<Layer>,
     /// The media types.
     pub media_types: MediaTypes,
-    /// Whether the manifest says its own media type; umoci and older tools leave it out.
+    /// True if the manifest has its own media type; umoci and older tools leave it out.
     pub media_type_field: bool,
-    /// The platform, in the config and in the index; linux/amd64 unless told otherwise.
+    /// The platform, in the config and in the index; linux/amd64 by default.
     pub platform: Platform,
-    /// Whether the index says the platform.
+    /// True if the index has the platform.
     pub platform_in_index: bool,
-    /// The config's time of creation, RFC 3339; none leaves the field out.
+    /// The creation time in the config, RFC 3339; `None` leaves the field out.
     pub created: Option<String>,
-    /// A history entry that makes no layer before each that makes one.
+    /// True for a history entry without a layer before each one with a layer.
     pub history_empty_layers: bool,
-    /// Diff IDs that the config lacks, from the end.
+    /// The number of diff IDs missing from the end of the config.
     pub drop_diff_ids: usize,
-    /// Diff IDs that the config has too many, at the end.
+    /// The number of superfluous diff IDs at the end of the config.
     pub extra_diff_ids: usize,
-    /// Fields of the config, over those made from the rest.
+    /// Fields of the config that replace the generated ones.
     pub config_fields: BTreeMap<String, Value>,
     /// Annotations of the manifest's descriptor.
     pub annotations: BTreeMap<String, String>,
@@ -116,19 +116,19 @@ impl Image {
         Self { platform_in_index: false, ..self }
     }
 
-    /// Sets the config's time of creation, or leaves it out.
+    /// Sets the creation time in the config, or leaves it out.
     #[must_use]
     pub fn created(self, created: Option<&str>) -> Self {
         Self { created: created.map(str::to_owned), ..self }
     }
 
-    /// Puts a history entry without a layer before each with one.
+    /// Adds a history entry without a layer before each one with a layer.
     #[must_use]
     pub fn history_empty_layers(self) -> Self {
         Self { history_empty_layers: true, ..self }
     }
 
-    /// Leaves diff IDs out of the config, from the end.
+    /// Removes diff IDs from the end of the config.
     #[must_use]
     pub fn drop_diff_ids(self, count: usize) -> Self {
         Self { drop_diff_ids: count, ..self }
@@ -140,7 +140,7 @@ impl Image {
         Self { extra_diff_ids: count, ..self }
     }
 
-    /// Sets a field of the config, whatever stood there.
+    /// Sets a field of the config, replacing the generated one.
     #[must_use]
     pub fn config_field(mut self, key: impl Into<String>, value: Value) -> Self {
         self.config_fields.insert(key.into(), value);
@@ -238,7 +238,7 @@ impl Image {
         descriptor
     }
 
-    /// Returns manifest, config and layers by the hexadecimal digits of the digests that name them.
+    /// Returns manifest, config and layers by the hexadecimal digits of their digests.
     #[must_use]
     pub fn blobs(&self) -> BTreeMap<String, Vec<u8>> {
         let mut blobs = BTreeMap::new();
@@ -271,8 +271,8 @@ pub(super) fn hex_digest(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Returns a document with sorted keys: whether serde_json sorts them itself depends on a feature that any other crate
-/// of a build can turn on.
+/// Returns a document with sorted keys: serde_json sorts them itself only with a feature that any other crate of a
+/// build can enable.
 pub(super) fn bytes(document: &Value) -> Vec<u8> {
     fn sorted(value: &Value) -> Value {
         match value {

@@ -1,4 +1,4 @@
-//! One layer: entries, the archive around them, and the compression around that.
+//! One layer: entries, their archive, and its compression.
 
 use std::io::{self, Write as _};
 
@@ -7,17 +7,17 @@ use flate2::GzBuilder;
 use super::entry::Entry;
 use super::tar::encode;
 
-/// How a layer's archive becomes a blob.
+/// The compression of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// Not at all.
+    /// No compression.
     None,
     /// One gzip member.
     #[default]
     Gzip,
     /// Two gzip members, cut in the middle of a tar block.
     GzipMulti,
-    /// One gzip member and 100 NULs behind it.
+    /// One gzip member and 100 NULs after it.
     GzipNulPad,
     /// One zstd frame with a checksum.
     Zstd,
@@ -53,7 +53,7 @@ impl Compression {
     }
 }
 
-/// What stands behind the last entry of an archive.
+/// The bytes after the last entry of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TarEnd {
     /// Two zero blocks.
@@ -63,7 +63,7 @@ pub enum TarEnd {
     None,
     /// One zero block.
     OneBlock,
-    /// Two zero blocks and 1,600 bytes that are no archive.
+    /// Two zero blocks and 1,600 bytes of garbage.
     Garbage,
     /// Two zero blocks and this many more zero bytes.
     Pad(usize),
@@ -71,30 +71,30 @@ pub enum TarEnd {
 
 /// One layer, in the order of its entries.
 ///
-/// The builders after [`Layer::compression`] make it say something wrong, or say it in an odd way.
+/// The methods after [`Layer::compression`] make the layer wrong or unusual.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Layer {
     /// The entries, in order.
     pub entries: Vec<Entry>,
-    /// How the blob is compressed.
+    /// The compression of the blob.
     pub compression: Compression,
-    /// The descriptor's media type, instead of the one that fits the compression.
+    /// The media type of the descriptor, instead of that of the compression.
     pub media_type: Option<String>,
     /// The end of the archive.
     pub tar_end: TarEnd,
-    /// Bytes cut from the end of the archive, before compression.
+    /// The number of bytes cut from the end of the archive, before compression.
     pub cut_tar: usize,
-    /// Bytes cut from the end of the blob.
+    /// The number of bytes cut from the end of the blob.
     pub cut_blob: usize,
-    /// Bytes added to the end of the blob, before it is cut.
+    /// The bytes added to the end of the blob, before it is cut.
     pub append_blob: Vec<u8>,
-    /// The config names another diff ID.
+    /// True for a wrong diff ID in the config.
     pub wrong_diff_id: bool,
-    /// The blob is not the one that its digest promises.
+    /// True for a blob that does not match its digest.
     pub wrong_digest: bool,
-    /// What the descriptor's size is off by.
+    /// The error of the descriptor's size.
     pub size_error: i64,
-    /// Addresses in the descriptor, as foreign layers have them.
+    /// The URLs in the descriptor, as foreign layers have them.
     pub urls: Vec<String>,
 }
 
@@ -105,7 +105,7 @@ impl Layer {
         Self { entries: entries.into_iter().collect(), ..Self::default() }
     }
 
-    /// Sets how the blob is compressed.
+    /// Sets the compression of the blob.
     #[must_use]
     pub fn compression(self, compression: Compression) -> Self {
         Self { compression, ..self }
@@ -123,13 +123,13 @@ impl Layer {
         Self { tar_end, ..self }
     }
 
-    /// Cuts bytes from the end of the archive; the diff ID is that of what remains.
+    /// Cuts bytes from the end of the archive; the diff ID is that of the rest.
     #[must_use]
     pub fn cut_tar(self, bytes: usize) -> Self {
         Self { cut_tar: bytes, ..self }
     }
 
-    /// Cuts bytes from the end of the blob; digest and size are those of what remains.
+    /// Cuts bytes from the end of the blob; digest and size are those of the rest.
     #[must_use]
     pub fn cut_blob(self, bytes: usize) -> Self {
         Self { cut_blob: bytes, ..self }
@@ -147,7 +147,7 @@ impl Layer {
         Self { wrong_diff_id: true, ..self }
     }
 
-    /// Changes the last byte of the blob after its digest was taken.
+    /// Changes the last byte of the blob after computing its digest.
     #[must_use]
     pub fn wrong_digest(self) -> Self {
         Self { wrong_digest: true, ..self }
@@ -159,7 +159,7 @@ impl Layer {
         Self { size_error: bytes, ..self }
     }
 
-    /// Adds an address to the descriptor.
+    /// Adds a URL to the descriptor.
     #[must_use]
     pub fn url(mut self, url: impl Into<String>) -> Self {
         self.urls.push(url.into());
@@ -184,7 +184,7 @@ impl Layer {
         tar
     }
 
-    /// Returns the blob, as its digest promises it.
+    /// Returns the blob that matches its digest.
     #[must_use]
     pub fn blob(&self) -> Vec<u8> {
         let mut blob = self.compression.apply(&self.tar());
@@ -193,7 +193,7 @@ impl Layer {
         blob
     }
 
-    /// Returns the media type that the descriptor names.
+    /// Returns the media type in the descriptor.
     pub(super) fn described_as(&self, docker: bool) -> String {
         let suffix = self.compression.suffix();
         match (&self.media_type, docker, suffix) {
@@ -206,7 +206,7 @@ impl Layer {
     }
 }
 
-/// The level is part of the bytes, so it is fixed, and so are the header's time and system.
+/// The level affects the bytes, so it is fixed, and so are the header's time and system.
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), flate2::Compression::new(6));
     in_memory(encoder.write_all(bytes));
@@ -220,7 +220,7 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     in_memory(encoder.finish())
 }
 
-/// A frame as RFC 8878 section 3.1.1 describes it: single segment, a content size of four bytes, no checksum.
+/// Returns a frame as in RFC 8878 section 3.1.1: single segment, a content size of four bytes, no checksum.
 fn zstd_raw(bytes: &[u8]) -> Vec<u8> {
     const BLOCK: usize = 1 << 16;
     let field = |number: usize| u32::try_from(number).expect("a layer of a test is under 4 GiB").to_le_bytes();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn several_members_are_more_than_the_first() {
+    fn several_members_are_decoded_after_the_first() {
         let blob = layer().compression(Compression::GzipMulti).blob();
         assert!(gunzip(GzDecoder::new(&blob[..])).unwrap().len() < layer().tar().len());
     }
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn archives_end_as_told() {
+    fn archives_have_the_requested_end() {
         let length = |end| layer().tar_end(end).tar().len();
         let entries = length(TarEnd::None);
         assert_eq!(entries, 3 * 512);
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn blobs_are_added_to_before_they_are_cut() {
+    fn blobs_are_extended_before_they_are_truncated() {
         let blob = layer().blob();
         assert_eq!(layer().append_blob(*b"xyz").cut_blob(1).blob(), [&blob[..], b"xy"].concat());
     }

@@ -23,7 +23,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns a layout without an image.
+    /// Returns a layout without images.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -37,7 +37,7 @@ impl Layout {
         self
     }
 
-    /// Adds an image that no tag names.
+    /// Adds an image without a tag.
     #[must_use]
     pub fn untagged(mut self, image: &Image) -> Self {
         self.blobs.extend(image.blobs());
@@ -77,11 +77,11 @@ impl Layout {
         blobs.chain(documents.map(|(name, document)| (name.to_owned(), bytes(&document)))).collect()
     }
 
-    /// Writes the layout into a directory, which is made when it is missing.
+    /// Writes the layout into a directory, which is created if it is missing.
     ///
     /// # Errors
     ///
-    /// Those of the file system.
+    /// A file cannot be written.
     pub fn write(&self, directory: &Path) -> io::Result<()> {
         fs::create_dir_all(directory.join("blobs/sha256"))?;
         for (path, content) in self.files() {
@@ -102,13 +102,13 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// Those of the file system.
+    /// A file cannot be written.
     pub fn write_layout(&self, directory: &Path, tag: &str) -> io::Result<()> {
         Layout::new().tag(tag, self).write(directory)
     }
 }
 
-/// Returns a tar of files, their directories before them, all sorted: as a walk over a directory gives it.
+/// Returns a tar of files, each directory before its files, all sorted: the order of a directory walk.
 pub(super) fn archive(files: BTreeMap<String, Vec<u8>>) -> Vec<u8> {
     let mut entries = BTreeMap::new();
     for (path, content) in files {

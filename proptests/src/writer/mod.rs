@@ -1,9 +1,9 @@
-//! The one writer of images in this project, deliberately odd ones included.
+//! The one writer of images in this project, including deliberately malformed ones.
 //!
 //! [`Entry`] is one tar entry, [`Layer`] a list of them with a compression, [`Image`] a list of layers with a config.
-//! [`Layout`] and [`DockerArchive`] put images on disk. Every type also says the wrong things that a hostile or
-//! careless writer says: false sizes and digests, bad checksums, unknown types, streams that end early. The tar encoder
-//! is its own, because ordinary encoders refuse half of that.
+//! [`Layout`] and [`DockerArchive`] put images on disk. Every type also supports the errors of hostile or careless
+//! writers: false sizes and digests, bad checksums, unknown types, truncated streams. The crate has its own tar
+//! encoder, because ordinary ones refuse many of these.
 //!
 //! The same input gives the same bytes, on every machine.
 //!

@@ -1,11 +1,11 @@
-//! Files with holes, as GNU tar stores them: only the segments are in the archive, with a map.
+//! Files with holes in the formats of GNU tar: the archive contains only the segments, with a map.
 
 use super::tar::{Header, PaxRecords, number};
 
-/// Where the stored bytes of a file belong.
+/// The positions of the stored bytes in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sparse {
-    /// The way the map is written.
+    /// The format of the map.
     pub format: SparseFormat,
     /// Offset and length in bytes of each segment.
     pub segments: Vec<(u64, u64)>,
@@ -13,16 +13,16 @@ pub struct Sparse {
     pub real_size: u64,
 }
 
-/// The ways in which GNU tar writes the map of a sparse file.
+/// The formats of the map of a sparse file in GNU tar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SparseFormat {
     /// Typeflag `S`: four segments in the header, 21 in each extension block.
     OldGnu,
     /// PAX 0.0: a pair of records for each segment.
     Pax00,
-    /// PAX 0.1: one record with all numbers; the header has a name of its own.
+    /// PAX 0.1: one record with all numbers; the header has another name.
     Pax01,
-    /// PAX 1.0: the map stands before the data.
+    /// PAX 1.0: the map comes before the data.
     Pax10,
 }
 
@@ -30,7 +30,7 @@ const IN_HEADER: usize = 4;
 const IN_EXTENSION: usize = 21;
 
 impl Sparse {
-    /// Writes the map into a header (old GNU) and returns the extension blocks that follow it.
+    /// Writes the map into a header (old GNU) and returns the extension blocks after it.
     pub(super) fn old_gnu(&self, header: &mut Header) -> Vec<u8> {
         let (first, rest) = self.segments.split_at(self.segments.len().min(IN_HEADER));
         header.put(386, &numbers(first));

@@ -1,17 +1,17 @@
-//! Spells entries as tar: POSIX ustar and PAX, GNU's extensions, and what neither allows.
+//! Encodes entries as tar: POSIX ustar and PAX, GNU's extensions, and forms that neither allows.
 
 use super::entry::{Entry, EntryType, Format};
 use super::sparse::SparseFormat;
 
 const POSIX: &[u8; 8] = b"ustar\x0000";
 const GNU: &[u8; 8] = b"ustar  \0";
-/// The bytes that the `name` and the `linkname` field hold.
+/// The size of the `name` and `linkname` fields in bytes.
 const SHORT: usize = 100;
 const PREFIX: usize = 155;
 
-/// The bytes of a number field: octal digits where they fit, else base-256 (GNU), the sign in the first byte.
+/// Encodes a number field: octal digits if they fit, else base-256 (GNU), with the sign in the first byte.
 ///
-/// What fits neither is cut to its low bytes.
+/// A number that fits neither is truncated to its low bytes.
 pub(super) fn number<const WIDTH: usize>(value: i128) -> [u8; WIDTH] {
     let mut field = [0; WIDTH];
     let digits = WIDTH - 1;
@@ -61,7 +61,7 @@ impl Header {
 pub(super) struct PaxRecords(Vec<u8>);
 
 impl PaxRecords {
-    /// Appends one record; the number in front of it counts its own digits.
+    /// Appends one record, whose length counts its own digits.
     pub(super) fn add(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let body = [b" ", key.as_ref(), b"=", value.as_ref(), b"\n"].concat();
         let mut length = body.len();
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_octal_until_they_do_not_fit() {
+    fn large_numbers_are_base_256() {
         assert_eq!(&number::<8>(0o644), b"0000644\0");
         assert_eq!(&number::<8>(0o7_777_777), b"7777777\0");
         assert_eq!(number::<8>(1 << 21), [0x80, 0, 0, 0, 0, 0x20, 0, 0]);
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_counts_its_own_digits() {
+    fn the_length_of_a_record_includes_its_digits() {
         assert_eq!(records(&[("path", "a")]), b"9 path=a\n");
         assert_eq!(records(&[("path", "")]), b"8 path=\n");
         assert_eq!(records(&[("a", &"x".repeat(93))])[..5], *b"99 a=");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn long_names_go_where_the_format_says() {
+    fn long_names_are_stored_by_format() {
         let long = format!("{}/{}", "d".repeat(120), "n".repeat(90));
         let flags = |format| {
             let bytes = encode(&Entry::file(long.as_str(), "").format(format));
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pax_1_0_map_stands_before_the_data() {
+    fn a_pax_1_0_map_precedes_the_data() {
         let bytes = encode(&Entry::sparse("s", SparseFormat::Pax10, [(512, 2)], 1024, "xy"));
         assert_eq!(bytes[156], b'x');
         let body = &bytes[1024..];

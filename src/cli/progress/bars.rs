@@ -1,21 +1,24 @@
-//! Bars on a terminal: one for the stage, and one for each blob that is on its way.
+//! Progress bars on a terminal: one for the stage, and one for each blob in transfer.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use planish::Digest;
-use planish::progress::{News, Progress, Stage};
+use planish::progress::{Event, Progress, Stage};
 
 use super::transfers::Transfers;
-use super::{line, lock, say};
+use super::{in_background, line, lock, say};
 
-/// Bars that are there while something lasts.
+/// The interval of updates without events.
+const TICK: Duration = Duration::from_millis(200);
+
+/// An observer that draws bars and removes them at the end.
 pub struct Bars {
     all: MultiProgress,
     verbose: bool,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -27,14 +30,25 @@ struct State {
 impl Bars {
     pub fn new(verbose: bool) -> Self {
         let state = State { stage: None, blobs: HashMap::new(), transfers: Transfers::new() };
-        Self { all: MultiProgress::new(), verbose, state: Mutex::new(state) }
+        let state = Arc::new(Mutex::new(state));
+        let watched = Arc::downgrade(&state);
+        let tick = move || {
+            while let Some(state) = watched.upgrade() {
+                lock(&state).stage.iter().for_each(|(_, bar)| bar.tick());
+                drop(state);
+                std::thread::sleep(TICK);
+            }
+        };
+        // indicatif's own ticker panics if no thread can be started.
+        in_background(tick);
+        Self { all: MultiProgress::new(), verbose, state }
     }
 }
 
 impl Progress for Bars {
     fn begin(&self, stage: Stage, total: Option<u64>) {
         let (bar, template) = match (total, stage) {
-            (Some(total), Stage::Layers | Stage::Fetch | Stage::Cache) => {
+            (Some(total), stage) if stage.counts_bytes() => {
                 (ProgressBar::new(total), "{msg:18} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {elapsed}")
             }
             (Some(total), _) => {
@@ -49,7 +63,6 @@ impl Progress for Bars {
         }
         let bar = self.all.add(bar);
         bar.set_message(stage.text());
-        bar.enable_steady_tick(Duration::from_millis(200));
         state.stage = Some((stage, bar));
     }
 
@@ -63,24 +76,24 @@ impl Progress for Bars {
         state.blobs.drain().for_each(|(_, bar)| bar.finish_and_clear());
     }
 
-    fn tell(&self, news: &News<'_>) {
-        if let Some(line) = line(news, self.verbose) {
+    fn event(&self, event: &Event<'_>) {
+        if let Some(line) = line(event, self.verbose) {
             self.all.suspend(|| say(&line));
         }
         let mut state = lock(&self.state);
-        state.transfers.note(news);
-        match *news {
-            News::Fetching { digest, bytes } => {
+        state.transfers.note(event);
+        match *event {
+            Event::Fetching { digest, bytes } => {
                 let bar = self.all.add(ProgressBar::new(bytes));
                 style(&bar, "  {msg} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}");
                 bar.set_message(digest.short());
                 state.blobs.insert(digest.clone(), bar);
             }
-            News::Have { digest, bytes } => state.blobs.get(digest).iter().for_each(|bar| bar.set_position(bytes)),
-            News::Fetched { digest, .. } => {
+            Event::Progress { digest, bytes } => state.blobs.get(digest).iter().for_each(|bar| bar.set_position(bytes)),
+            Event::Fetched { digest, .. } => {
                 state.blobs.remove(digest).iter().for_each(ProgressBar::finish_and_clear);
             }
-            News::Cached { .. } => {
+            Event::Cached { .. } => {
                 let cached = state.transfers.cached();
                 let said = |(stage, bar): &(Stage, ProgressBar)| {
                     bar.set_message(format!("{}, {cached} cached", stage.text()));

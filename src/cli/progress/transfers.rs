@@ -1,13 +1,13 @@
-//! What is on its way from a registry, and what was there already.
+//! The state of transfers from a registry, and the number of cached blobs.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use indicatif::BinaryBytes;
 use planish::Digest;
-use planish::progress::News;
+use planish::progress::Event;
 
-/// Blobs of a run.
+/// The transfers of a run.
 #[derive(Debug)]
 pub struct Transfers {
     blobs: HashMap<Digest, Blob>,
@@ -18,7 +18,7 @@ pub struct Transfers {
 #[derive(Debug, Clone, Copy)]
 struct Blob {
     have: u64,
-    /// What was there when it began: no part of the rate.
+    /// The bytes present at its beginning, which do not count for the rate.
     first: Option<u64>,
     size: u64,
     done: bool,
@@ -27,17 +27,17 @@ struct Blob {
 /// All transfers together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Total {
-    /// Bytes that are here.
+    /// The number of bytes received.
     pub have: u64,
-    /// Bytes that there will be.
+    /// The total number of bytes.
     pub size: u64,
-    /// Bytes a second since the first transfer began.
+    /// The bytes per second since the first transfer began.
     pub rate: u64,
-    /// Blobs that are on their way or came.
+    /// The number of blobs in transfer or received.
     pub blobs: usize,
-    /// Of these, those that came.
+    /// The number of blobs received.
     pub done: usize,
-    /// Blobs that were there already.
+    /// The number of blobs that were in the cache.
     pub cached: u64,
 }
 
@@ -46,27 +46,27 @@ impl Transfers {
         Self { blobs: HashMap::new(), cached: 0, since: None }
     }
 
-    /// Takes note of news about a blob.
-    pub fn note(&mut self, news: &News<'_>) {
-        match *news {
-            News::Cached { .. } => self.cached += 1,
-            News::Fetching { digest, bytes } => {
+    /// Updates the state by an event about a blob.
+    pub fn note(&mut self, event: &Event<'_>) {
+        match *event {
+            Event::Cached { .. } => self.cached += 1,
+            Event::Fetching { digest, bytes } => {
                 self.since.get_or_insert_with(Instant::now);
                 self.blobs.insert(digest.clone(), Blob { have: 0, first: None, size: bytes, done: false });
             }
-            News::Have { digest, bytes } => {
+            Event::Progress { digest, bytes } => {
                 if let Some(blob) = self.blobs.get_mut(digest) {
                     blob.have = bytes;
                     let first = blob.first.get_or_insert(bytes);
                     *first = (*first).min(bytes);
                 }
             }
-            News::Fetched { digest, bytes } => {
+            Event::Fetched { digest, bytes } => {
                 if let Some(blob) = self.blobs.get_mut(digest) {
                     (blob.have, blob.done) = (bytes, true);
                 }
             }
-            News::Again { .. } | News::Waiting { .. } | News::Credentials { .. } | News::Warning(_) => {}
+            _ => {}
         }
     }
 
@@ -86,14 +86,14 @@ impl Transfers {
         })
     }
 
-    /// Returns how many blobs were there already.
+    /// Returns the number of blobs that were in the cache.
     pub fn cached(&self) -> u64 {
         self.cached
     }
 }
 
 impl Total {
-    /// Returns a few words for a line.
+    /// Returns a short text for a line.
     pub fn text(&self) -> String {
         let Self { have, size, rate, blobs, done, cached } = *self;
         format!(
@@ -110,18 +110,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_there_is_no_part_of_the_rate() {
+    fn the_rate_excludes_resumed_bytes() {
         let digest: Digest = format!("sha256:{}", "0".repeat(64)).parse().unwrap();
         let digest = &digest;
         let mut transfers = Transfers::new();
         assert_eq!(transfers.total(), None);
-        transfers.note(&News::Cached { digest, bytes: 9 });
-        transfers.note(&News::Fetching { digest, bytes: 100 });
-        transfers.note(&News::Have { digest, bytes: 60 });
+        transfers.note(&Event::Cached { digest, bytes: 9 });
+        transfers.note(&Event::Fetching { digest, bytes: 100 });
+        transfers.note(&Event::Progress { digest, bytes: 60 });
         let total = transfers.total().unwrap();
         assert_eq!((total.have, total.size, total.rate, total.cached), (60, 100, 0, 1));
-        transfers.note(&News::Have { digest, bytes: 0 });
-        transfers.note(&News::Fetched { digest, bytes: 100 });
+        transfers.note(&Event::Progress { digest, bytes: 0 });
+        transfers.note(&Event::Fetched { digest, bytes: 100 });
         let total = transfers.total().unwrap();
         assert!((total.have, total.done, total.blobs) == (100, 1, 1) && total.rate > 0);
     }

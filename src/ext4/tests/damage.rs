@@ -1,4 +1,4 @@
-//! Damaged and cut images: whatever stands in them, reading all of it ends, without a panic and with bounded work.
+//! Damaged and truncated images: reading all of an image always ends, without a panic and with bounded work.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -8,17 +8,17 @@ use super::NodeXattr;
 use super::image::Image;
 use super::node::Kind;
 use super::shape::{file, node};
-use crate::ext4::{Chunk, FileKind, Filesystem, Inode, InodeNumber, ReadAt, ReadError};
+use crate::ext4::{BlockSource, Chunk, FileKind, Filesystem, Inode, InodeNumber, ReadError};
 
 const BLOCK: u64 = 1024;
 
-/// An image that counts what is read of it.
+/// An image that counts the bytes read from it.
 struct Counted<'a> {
     bytes: &'a [u8],
     read: Cell<u64>,
 }
 
-impl ReadAt for Counted<'_> {
+impl BlockSource for Counted<'_> {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.bytes.read_exact_at(buf, offset)?;
         self.read.set(self.read.get() + buf.len() as u64);
@@ -63,12 +63,12 @@ fn read_all(bytes: &[u8]) {
             let entries = filesystem.entries(&inode).unwrap_or_default();
             pending.extend(entries.into_iter().map(|entry| entry.inode));
         }
-        // No block counts twice in a reading, and there are five readings; the rest is for values in inodes.
+        // No block is read twice in a pass, and there are five passes; the rest is for values stored in inodes.
         assert!(counted.read.get() - before < 12 * bytes.len() as u64, "inode {number}");
     }
 }
 
-fn read_data<R: ReadAt>(filesystem: &Filesystem<R>, inode: &Inode) -> Result<(), ReadError> {
+fn read_data<R: BlockSource>(filesystem: &Filesystem<R>, inode: &Inode) -> Result<(), ReadError> {
     let content = filesystem.content(inode)?;
     let mut buf = vec![0; 8192];
     for chunk in content.chunks() {
@@ -81,7 +81,7 @@ fn read_data<R: ReadAt>(filesystem: &Filesystem<R>, inode: &Inode) -> Result<(),
     Ok(())
 }
 
-/// A generator by George Marsaglia, seeded so that every run sees the same damage.
+/// A generator by George Marsaglia with a fixed seed, so that every run has the same damage.
 struct Xorshift(u64);
 
 impl Xorshift {
@@ -103,7 +103,7 @@ impl Xorshift {
 fn flipped_bytes_never_panic_or_hang() {
     let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     for base in bases() {
-        // Damage where there is something, or most of it would fall on nothing.
+        // Only written bytes are damaged; most other damage would have no effect.
         let written: Vec<usize> = (1024..base.len()).filter(|&at| base[at] != 0 && base[at] != b'v').collect();
         for _ in 0..2000 {
             let mut bytes = base.clone();

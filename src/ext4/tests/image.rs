@@ -1,4 +1,4 @@
-//! Filesystems made by e2fsprogs out of a list of nodes; alone it runs programs here.
+//! Filesystems made by e2fsprogs from a list of nodes; the only module here that runs programs.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -13,13 +13,13 @@ use super::node::{Kind, Node};
 use crate::ext4::Filesystem;
 use crate::time::Timestamp;
 
-/// An image in a directory of its own, which goes with it.
+/// An image in a directory of its own, removed when dropped.
 pub struct Image {
     directory: TempDir,
 }
 
 impl Image {
-    /// Stages the nodes, lets `mkfs.ext4 -d` copy them and debugfs set what it does not.
+    /// Stages the nodes, copies them with `mkfs.ext4 -d`, and sets the other attributes with debugfs.
     pub fn make(options: &[&str], size: &str, nodes: &[Node]) -> Self {
         let image = Self::stage(options, size, nodes);
         image.debugfs(&script(&image, nodes));
@@ -27,7 +27,7 @@ impl Image {
     }
 
     fn stage(options: &[&str], size: &str, nodes: &[Node]) -> Self {
-        // Beside the test's own program, so on a disk: staging can be large, and /tmp may be memory.
+        // Beside the test program, so on a disk: staging can be large, and /tmp may be in memory.
         let beside = std::env::current_exe().unwrap();
         let image = Self { directory: TempDir::new_in(beside.parent().unwrap()).unwrap() };
         let root = image.directory.path().join("root");
@@ -42,14 +42,14 @@ impl Image {
         image
     }
 
-    /// Runs requests that must all succeed: debugfs tells of failures on its standard error only.
+    /// Runs requests that must all succeed: debugfs reports failures only on its standard error.
     pub fn debugfs(&self, requests: &str) {
         self.write("script", requests.as_bytes());
         let stderr = self.run("debugfs", &["-w", "-f", "script", "image"], &[0]);
         assert_eq!(stderr.lines().count(), 1, "debugfs: {stderr}");
     }
 
-    /// Checks that e2fsck, which shares nothing with the reader, has nothing to say.
+    /// Checks that e2fsck, which shares no code with the reader, finds no problem.
     pub fn check(&self) {
         self.run("e2fsck", &["-fn", "image"], &[0]);
     }
@@ -102,7 +102,7 @@ fn stage_node(root: &Path, node: &Node) {
         Kind::Symlink(target) => symlink(target, &path).unwrap(),
         Kind::Fifo => mknodat(CWD, &path, FileType::Fifo, Mode::from(0o600), 0).unwrap(),
         Kind::Socket => mknodat(CWD, &path, FileType::Socket, Mode::from(0o600), 0).unwrap(),
-        // Needs root on the host; debugfs makes it.
+        // Needs root on the host; debugfs creates it instead.
         Kind::Device(..) => return,
     }
     for name in &node.names[1..] {
@@ -115,7 +115,7 @@ fn script(image: &Image, nodes: &[Node]) -> String {
     for (number, node) in nodes.iter().enumerate() {
         let name = &node.names[0];
         if let Kind::Device(kind, major, minor) = node.kind {
-            // mknod takes no number over 65,535; the new form of any number is written out.
+            // The mknod request refuses numbers over 65,535; the new form works for every number.
             let number = minor & 0xff | major << 8 | (minor & !0xff) << 12;
             let (major, minor, word) = if number < 1 << 16 { (major, minor, None) } else { (0, 256, Some(number)) };
             writeln!(script, "mknod {} {kind} {major} {minor}", &name[1..]).unwrap();

@@ -1,4 +1,4 @@
-//! The reader against filesystems that e2fsprogs made: what was put in must come out.
+//! The reader on filesystems made by e2fsprogs: it must return what was put in.
 
 mod damage;
 mod image;
@@ -18,14 +18,14 @@ struct Form {
     size: &'static str,
     block_size: u64,
     inode_size: u16,
-    /// The largest xattr value that finds room, and that debugfs reads from a file: no more than a block.
+    /// The largest xattr value that fits and that debugfs can read from a file: no more than a block.
     xattr_max: usize,
 }
 
 const PLAIN: Form = Form { options: &[], size: "64M", block_size: 4096, inode_size: 256, xattr_max: 3900 };
 const SMALL: Form = Form { size: "220M", block_size: 1024, xattr_max: 900, ..PLAIN };
 
-/// Every way in which e2fsprogs lays out a filesystem that changes where or how something is found. Few inodes a group
+/// Every layout of e2fsprogs in which something is stored at another place or in another form. Few inodes per group
 /// (`-N`) spread the tree over groups whose descriptors are not in the first block.
 const FORMS: [Form; 22] = [
     PLAIN,
@@ -52,7 +52,7 @@ const FORMS: [Form; 22] = [
     Form { options: &["-O", "^has_journal"], size: "512M", block_size: 65_536, ..PLAIN },
 ];
 
-/// The edges of what a time can be, and -1 ns, which borrows from the second.
+/// The limits of times, and -1 ns, which borrows from the second.
 const TIMES: [(i64, u32); 8] = [
     (-(1 << 31), 0),
     (-1, 999_999_999),
@@ -66,7 +66,7 @@ const TIMES: [(i64, u32); 8] = [
 const NARROW_TIMES: [(i64, u32); 4] = [(-(1 << 31), 0), (-1, 0), (0, 0), ((1 << 31) - 1, 0)];
 const IDS: [u32; 6] = [0, 1, 65_535, 65_536, 100_000, 4_294_967_294];
 
-/// A tree, in which every node gets other permissions, ids and times.
+/// A tree in which every node has different permissions, ids and times.
 struct Nodes<'a> {
     form: &'a Form,
     list: Vec<Node>,
@@ -112,7 +112,7 @@ fn tree(form: &Form) -> Vec<Node> {
         nodes.add(&[&format!("/many/{}{number}", "n".repeat(number))], Kind::Fifo);
     }
     nodes.file(&["/empty"], 0, vec![]);
-    // Lengths around the room for inline data: 60 bytes, and what the inode's body has left.
+    // Lengths around the limits of inline data: 60 bytes, and the rest of the inode's body.
     for length in [1, 59, 60, 61, 100, 140, 160, 600, block - 1, block, block + 1] {
         nodes.file(&[&format!("/dir/f{length}")], length, vec![(0, vec![b'f'; usize::try_from(length).unwrap()])]);
     }
@@ -169,13 +169,13 @@ fn add_xattrs(nodes: &mut Nodes<'_>) {
 }
 
 #[test]
-fn what_was_staged_is_read_in_every_form() {
+fn a_staged_tree_is_read_from_every_filesystem_form() {
     for form in &FORMS {
         let (block_size, inode_size) = (form.block_size.to_string(), form.inode_size.to_string());
         let options = [&["-b", &block_size, "-I", &inode_size], form.options].concat();
         let nodes = tree(form);
         let image = Image::make(&options, form.size, &nodes);
-        // debugfs leaves the blocks of an inode that holds an xattr's value out of its owner's count.
+        // debugfs does not count the blocks of an inode that stores an xattr value for the owner.
         if form.options != ["-O", "ea_inode"] {
             image.check();
         }

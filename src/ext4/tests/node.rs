@@ -1,10 +1,10 @@
-//! What a test puts into a filesystem, and what it therefore expects to read.
+//! The nodes that a test puts into a filesystem, and the facts that it expects to read.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use crate::digest::{Algorithm, Digest};
-use crate::ext4::{Chunk, Content, DeviceNumber, FileKind, Filesystem, Inode, InodeNumber, ReadAt};
+use crate::ext4::{BlockSource, Chunk, Content, DeviceNumber, FileKind, Filesystem, Inode, InodeNumber};
 use crate::time::Timestamp;
 
 /// One inode with all its names.
@@ -17,10 +17,10 @@ pub struct Node {
     pub generation: u32,
     /// atime, ctime, mtime, crtime.
     pub times: [Timestamp; 4],
-    /// Whether inodes have room for nanoseconds, years after 2038, and crtime.
+    /// True if inodes have room for nanoseconds, years after 2038, and crtime.
     pub wide_times: bool,
     pub xattrs: Vec<NodeXattr>,
-    /// For directories, which tests count by hand.
+    /// The link count of directories, which tests count by hand.
     pub links: Option<u16>,
 }
 
@@ -35,13 +35,13 @@ pub enum Kind {
 
 pub struct NodeXattr {
     pub name: &'static str,
-    /// The value as debugfs gets it.
+    /// The value given to debugfs.
     pub set: Vec<u8>,
-    /// The value as ext4 stores it.
+    /// The value that ext4 stores.
     pub stored: Vec<u8>,
 }
 
-/// All that can be read of an inode, in a form that a failed comparison can show.
+/// Everything that can be read from an inode, in a form that failed comparisons can print.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Facts {
     kind: FileKind,
@@ -118,7 +118,7 @@ impl Node {
 }
 
 impl Facts {
-    fn read<R: ReadAt>(filesystem: &Filesystem<R>, inode: &Inode) -> Self {
+    fn read<R: BlockSource>(filesystem: &Filesystem<R>, inode: &Inode) -> Self {
         let is = |kind| inode.kind == kind;
         let xattrs = filesystem.xattrs(inode).unwrap();
         Self {
@@ -137,8 +137,8 @@ impl Facts {
     }
 }
 
-/// Reads a content in both ways, which must agree.
-fn content_digest<R: ReadAt>(content: &Content<'_, R>) -> Digest {
+/// Reads a content in two ways, which must agree.
+fn content_digest<R: BlockSource>(content: &Content<'_, R>) -> Digest {
     let mut whole = Vec::new();
     content.reader().read_to_end(&mut whole).unwrap();
     let mut pieced = vec![0; usize::try_from(content.size()).unwrap()];
@@ -161,8 +161,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Reads everything below the root but `/lost+found`, with the checks that a proof makes on the way.
-pub fn walk<R: ReadAt>(filesystem: &Filesystem<R>) -> BTreeMap<String, Facts> {
+/// Reads everything below the root except `/lost+found`, with the checks of a verification.
+pub fn walk<R: BlockSource>(filesystem: &Filesystem<R>) -> BTreeMap<String, Facts> {
     let root = filesystem.inode(InodeNumber::ROOT).unwrap();
     let mut found = BTreeMap::from([("/".to_owned(), Facts::read(filesystem, &root))]);
     let mut pending = vec![(String::new(), root, InodeNumber::ROOT)];

@@ -1,4 +1,4 @@
-//! Damage that must be named, and features that are not read: every error text, on patched bytes of a real image.
+//! Damage that must be reported, and unsupported features: every error text, on patched bytes of a real image.
 
 use super::image::Image;
 use super::node::Kind;
@@ -7,7 +7,7 @@ use crate::ext4::{Filesystem, Inode, InodeNumber, ReadError};
 
 const BLOCK: usize = 1024;
 
-/// An image without checksums, so that only the reader's own checks can find what a test patches.
+/// Returns an image without checksums, so that only the reader's own checks can find a patch.
 fn base() -> Vec<u8> {
     let many = (0..200).map(|n| (2 * n * BLOCK as u64, vec![1; 4])).collect();
     let nodes = [
@@ -24,7 +24,7 @@ fn base() -> Vec<u8> {
     image.bytes()
 }
 
-/// Returns what reading everything about `/name` says after `patch` was written at byte `at` of its inode.
+/// Returns the error of reading everything about `/name` after `patch` was written at byte `at` of its inode.
 fn complaint(base: &[u8], name: &str, at: usize, patch: &[u8]) -> String {
     let filesystem = Filesystem::open(base).unwrap();
     let number = inode_of(&filesystem, name).number;
@@ -83,8 +83,8 @@ fn damage_of_an_inode_is_named() {
         ("deep", 0x38, &[0xff; 4], "refers to block 4294967295, outside the filesystem".into()),
         ("f", 0x3a, &[1], format!("refers to block {}, outside the filesystem", (1_u64 << 32) + u64::from(first))),
     ];
-    for (name, at, patch, want) in table {
-        assert_eq!(complaint(&base, name, *at, patch), *want, "{name} {at:#x}");
+    for (name, at, patch, expected) in table {
+        assert_eq!(complaint(&base, name, *at, patch), *expected, "{name} {at:#x}");
     }
     let xattrs = |at: usize, patch: &[u8]| complaint(&base, "f", at, patch);
     assert_eq!(xattrs(0x68, &first.to_le_bytes()), "has damaged xattrs: their block has no header");
@@ -109,8 +109,8 @@ fn damage_of_a_symlink_or_a_directory_is_named() {
         ("d", 0x05, &[8], "has a directory without its block 1"),
         ("d", 0x34, &[1], "has a directory without its block 0"),
     ];
-    for (name, at, patch, want) in table {
-        assert_eq!(complaint(&base, name, *at, patch), *want, "{name} {at:#x}");
+    for (name, at, patch, expected) in table {
+        assert_eq!(complaint(&base, name, *at, patch), *expected, "{name} {at:#x}");
     }
     let filesystem = Filesystem::open(&base[..]).unwrap();
     let wrong = |name| filesystem.entries(&inode_of(&filesystem, name)).unwrap_err().to_string();
@@ -133,12 +133,12 @@ fn damage_of_a_symlink_or_a_directory_is_named() {
         (9, &[0], "its name is impossible"),
         (7, &[8], "its file type is unknown"),
     ];
-    for (at, patch, want) in table {
+    for (at, patch, expected) in table {
         let patched = patched(&base, record + at, patch);
         let filesystem = Filesystem::open(&patched[..]).unwrap();
         let error = filesystem.entries(&directory).unwrap_err().to_string();
         let subject = format!("has a damaged inode {}, which", directory.number);
-        assert_eq!(error, format!("{subject} has a damaged directory record at byte 12: {want}"), "{at} {patch:?}");
+        assert_eq!(error, format!("{subject} has a damaged directory record at byte 12: {expected}"), "{at} {patch:?}");
     }
 }
 
@@ -152,7 +152,7 @@ fn inline_data_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_superblock_that_cannot_be_followed_is_named() {
+fn an_invalid_superblock_is_named() {
     let base = base();
     let table: &[(usize, &[u8], &str)] = &[
         (0x38, &[0], "has no ext4 superblock: its magic is 0xef00, not 0xef53"),
@@ -172,15 +172,15 @@ fn a_superblock_that_cannot_be_followed_is_named() {
         (0x60, &[0xc3], "uses features that planish does not read: compression"),
         (0x62, &[0x1, 0x80], "uses features that planish does not read: encrypt, incompat bits 0x80000000"),
     ];
-    for (at, patch, want) in table {
+    for (at, patch, expected) in table {
         let patched = patched(&base, 1024 + at, patch);
         let error = Filesystem::open(&patched[..]).map(drop).unwrap_err().to_string();
-        assert_eq!(error, *want, "{at:#x}");
+        assert_eq!(error, *expected, "{at:#x}");
     }
 }
 
 #[test]
-fn what_the_filesystem_does_not_have_is_named() {
+fn missing_inodes_and_blocks_are_named() {
     let base = base();
     let filesystem = Filesystem::open(&base[..]).unwrap();
     for number in [0, 65, u32::MAX] {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::image::Image;
 use super::node::{Kind, Node};
-use crate::ext4::{Chunk, FileKind, Filesystem, Inode, InodeNumber, ReadAt, Run};
+use crate::ext4::{BlockSource, Chunk, FileKind, Filesystem, Inode, InodeNumber, Run};
 use crate::time::Timestamp;
 
 const SIZE: &str = "16M";
@@ -29,8 +29,8 @@ pub fn file(name: &str, size: u64, pieces: Vec<(u64, Vec<u8>)>) -> Node {
     node(name, Kind::File { size, pieces })
 }
 
-/// Returns the inode that a name in the root stands for.
-pub fn inode_of<R: ReadAt>(filesystem: &Filesystem<R>, name: &str) -> Inode {
+/// Returns the inode of a name in the root.
+pub fn inode_of<R: BlockSource>(filesystem: &Filesystem<R>, name: &str) -> Inode {
     let root = filesystem.inode(InodeNumber::ROOT).unwrap();
     let entries = filesystem.entries(&root).unwrap();
     let entry = entries.into_iter().find(|entry| *entry.name == *name.as_bytes());
@@ -38,7 +38,7 @@ pub fn inode_of<R: ReadAt>(filesystem: &Filesystem<R>, name: &str) -> Inode {
 }
 
 #[test]
-fn the_superblock_says_what_mkfs_was_told() {
+fn the_superblock_has_the_options_of_mkfs() {
     let options = [
         &["-L", "a label", "-U", "12345678-9abc-def0-0123-456789abcdef", "-N", "4096", "-m", "10", "-b", "4096"][..],
         &["-O", "^has_journal,^resize_inode"],
@@ -66,7 +66,7 @@ fn descriptors_before_the_first_meta_group_lie_together() {
     let mut bytes = Image::make(&options, "64M", &nodes).bytes();
     let own = Filesystem::open(&bytes[..]).unwrap().superblock().descriptor_block(16);
     let own = usize::try_from(own).unwrap() * 1024;
-    // What resize2fs leaves: the table as it was at first, meta groups behind it. Block 3 held a bitmap.
+    // The layout after resize2fs: the table as it was at first, meta groups after it. Block 3 contained a bitmap.
     bytes.copy_within(own..own + 1024, 3 * 1024);
     bytes[own..own + 1024].fill(0xff);
     bytes[1024 + 0x104] = 2;

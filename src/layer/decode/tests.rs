@@ -1,10 +1,10 @@
-//! Decoding: what must match does, to the last byte, and what is said when it does not.
+//! Decoding: the checks of size, digest and diff ID, and the errors when one fails.
 
-use crate::source::LayerData;
+use crate::image::LayerData;
 use std::io::Write;
 
 use super::*;
-use crate::progress::Silent;
+use crate::progress::NoProgress;
 use crate::read_at::FileSlice;
 
 const TAR: &[u8] = &[0; 1024];
@@ -22,26 +22,27 @@ fn zstd(bytes: &[u8], window_log: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A layer whose descriptor and diff ID promise `blob` and `tar`, but that holds `kept`.
+/// Returns a layer whose descriptor and diff ID are those of `blob` and `tar`, but whose stored bytes are `kept`.
 fn layer(kept: &[u8], blob: &[u8], tar: &[u8]) -> LayerBlob {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(kept).unwrap();
     let digest = Digest::of(Algorithm::Sha256, blob);
     LayerBlob {
-        place: LayerPlace { number: 1, count: 1, digest: digest.clone() },
+        place: LayerPlace { number: 1, count: 1, digest: digest.clone(), injection: None },
         media_type: None,
         digest: Some(digest),
         size: Some(blob.len() as u64),
         diff_id: Digest::of(Algorithm::Sha256, tar),
-        data: LayerData::Here(FileSlice::whole(file).unwrap()),
+        data: LayerData::Local(FileSlice::whole(file).unwrap()),
     }
 }
 
 fn decoded(blob: &LayerBlob, limits: Limits) -> Result<Vec<u8>> {
     let directory = tempfile::tempdir().unwrap();
-    let LayerData::Here(data) = &blob.data else { panic!("the layer is here") };
-    let layer = decode(blob, data, directory.path(), &Budget::new(limits), &Silent, &Cancel::default())?;
-    assert_eq!(directory.path().read_dir().unwrap().count(), 0, "the spool has a name");
+    let work = WorkDir::create(directory.path(), &Cancel::default()).unwrap();
+    let LayerData::Local(data) = &blob.data else { panic!("the layer is here") };
+    let layer = decode(blob, data, &work, &Budget::new(limits), &NoProgress, &Cancel::default())?;
+    assert_eq!(work.path().read_dir().unwrap().count(), 1, "the spool has a name beside the marker");
     Ok(layer.tar.to_vec())
 }
 
@@ -59,7 +60,7 @@ fn every_compression_gives_the_stream() {
 }
 
 #[test]
-fn a_large_zstd_window_waits_for_its_turn_and_a_larger_one_is_refused() {
+fn large_zstd_windows_wait_and_larger_ones_are_refused() {
     let tar = vec![7; 3 << 20];
     let blob = zstd(&tar, COMMON_WINDOW_LOG + 1);
     let blob = layer(&blob, &blob, &tar);
@@ -72,7 +73,7 @@ fn a_large_zstd_window_waits_for_its_turn_and_a_larger_one_is_refused() {
 }
 
 #[test]
-fn other_bytes_than_promised_are_refused() {
+fn content_with_another_digest_or_size_is_refused() {
     let (good, other) = (gzip(TAR), gzip(&[1; 1024]));
     let digest = |bytes| Digest::of(Algorithm::Sha256, bytes);
     assert_eq!(refusal(&layer(&other, &good, TAR)), format!("has digest {}", digest(&other)));
@@ -84,7 +85,7 @@ fn other_bytes_than_promised_are_refused() {
 }
 
 #[test]
-fn damage_on_the_way_is_told_from_damage_at_the_source() {
+fn damage_in_transit_is_distinguished_from_damage_at_the_source() {
     let good = gzip(TAR);
     let mut bad = good.clone();
     let last = bad.len() - 6;

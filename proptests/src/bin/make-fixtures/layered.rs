@@ -1,8 +1,8 @@
-//! The fixture that tells the whole story: a small system in four layers.
+//! The most complete fixture: a small system in four layers.
 
 use planish_proptests::writer::{Compression, Entry, Format, Image, Layer};
 
-/// A time for everything that needs none of its own.
+/// The default mtime.
 const T: i64 = 1_700_000_000;
 
 pub(crate) fn image() -> Image {
@@ -23,9 +23,9 @@ fn file(name: impl Into<Vec<u8>>, content: &str) -> Entry {
     Entry::file(name, content).mtime(T, 0)
 }
 
-/// A small system, as a first layer has it.
+/// Returns the entries of a small system for a first layer.
 fn system() -> Vec<Entry> {
-    // Version 2 with the effective bit; CAP_DAC_OVERRIDE, CAP_FOWNER and CAP_NET_RAW make the byte 0x0a.
+    // Version 2 with the effective bit; CAP_DAC_OVERRIDE, CAP_FOWNER and CAP_NET_RAW are the byte 0x0a.
     let capability = b"\x01\0\0\x02\x0a\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
     vec![
         Entry::dir("./").mode(0o711).owner(0, 3).mtime(T, 250_000_000),
@@ -59,31 +59,31 @@ fn system() -> Vec<Entry> {
     ]
 }
 
-/// Deletions, replacements and additions.
+/// Returns deletions, replacements and additions.
 fn changes() -> Vec<Entry> {
     vec![
-        // Behind its sibling: a marker acts on lower layers only, wherever it stands.
+        // After its sibling: a marker acts on lower layers only, at any position.
         file("var/log/current", "upper").owner(0, 4),
         Entry::opaque("var/log"),
         Entry::whiteout("etc/.wh.old.conf"),
         Entry::whiteout("etc/.wh.hosts"),
         Entry::whiteout("etc/.wh.never-there"),
-        // Metadata of a directory, all of it; its children stay.
+        // All metadata of a directory; its children stay.
         dir("var/").mode(0o2755).owner(0, 50),
-        // A symlink for a directory, a directory for a symlink.
+        // A directory is replaced by a symlink, a symlink by a directory.
         Entry::symlink("srv", "var/srv").mtime(T, 0),
         dir("opt/").xattr("user.origin", "layer 2"),
         // Through the symlink bin.
         file("bin/ls", "list").mode(0o755),
         Entry::hardlink("usr/bin/dir", "bin/ls"),
-        // Of a file of the layer below.
+        // A hard link to a file of the layer below.
         Entry::hardlink("usr/bin/dash", "usr/bin/sh"),
-        // No entry for home or home/alice.
+        // There is no entry for home or home/alice.
         file("home/alice/.profile", "export A=1\n").owner(1_000_660_000, 4_294_967_294).xattr("user.empty", ""),
     ]
 }
 
-/// Names that are hard to carry.
+/// Returns names that are hard to store.
 fn names() -> Vec<Entry> {
     let long_path = [b"names/", &b"p".repeat(120)[..], b"/", &b"q".repeat(90)].concat();
     let gnu_path = [b"names/", &b"g".repeat(255)[..]].concat();
@@ -102,7 +102,7 @@ fn names() -> Vec<Entry> {
     ]
 }
 
-/// Times, and one more layer over the others.
+/// Returns unusual times, and further changes.
 fn last() -> Vec<Entry> {
     vec![
         Entry::file("times/before-1970", "").mtime(-2, 500_000_000),

@@ -1,7 +1,7 @@
 //! Writes the fixtures: `make-fixtures [DIRECTORY]`, by default `fixtures`.
 //!
-//! The same program gives the same bytes, so a difference in version control is a change that someone made. Listings
-//! are not written here: people write them, from image-spec and the design.
+//! The output is deterministic, so a difference in version control is a deliberate change. Listings are not written
+//! here: people write them, from image-spec and the design.
 
 mod layered;
 mod single;
@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use planish_proptests::writer::{Flavour, Layout};
 
-/// One fixture, a directory or a file below the directory of all.
+/// One fixture: a directory or file below the directory of fixtures.
 struct Fixture {
     name: &'static str,
     form: Form,
@@ -44,13 +44,13 @@ fn fixtures() -> Vec<Fixture> {
     layouts.into_iter().chain(files).collect()
 }
 
-/// Writes all fixtures; of what the directory holds already, only what bears their names is replaced.
+/// Writes all fixtures; of the existing files only those with the names of fixtures are replaced.
 fn write(directory: &Path) -> io::Result<()> {
     for Fixture { name, form } in fixtures() {
         let path = directory.join(name);
         match form {
             Form::Layout(layout) => {
-                // A blob that the fixture no longer has would stay.
+                // A blob that the fixture no longer has must be removed.
                 if path.is_dir() {
                     fs::remove_dir_all(&path)?;
                 }
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_committed_fixtures_are_those_that_are_written() {
+    fn the_committed_fixtures_equal_the_written_ones() {
         let directory = tempfile::tempdir().unwrap();
         write(directory.path()).unwrap();
         for Fixture { name, .. } in fixtures() {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn writing_replaces_what_is_ours_and_leaves_the_rest() {
+    fn only_fixtures_are_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let stale = directory.path().join("layered/blobs/sha256/stale");
         let foreign = directory.path().join("README.md");

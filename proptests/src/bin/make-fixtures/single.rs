@@ -1,8 +1,8 @@
-//! Fixtures that show one thing each.
+//! Fixtures of one subject each.
 
 use planish_proptests::writer::{Compression, Content, Entry, Image, Layer, Layout, SparseFormat};
 
-/// Layers over each other: what a deletion reaches, and what it leaves.
+/// Returns layers with whiteouts: what they hide, and what they leave.
 pub(crate) fn whiteout() -> Image {
     let below = [
         Entry::file("file", "lower"),
@@ -32,7 +32,7 @@ pub(crate) fn whiteout() -> Image {
     Image::new([Layer::new(below), Layer::new(above)])
 }
 
-/// A directory without what lower layers left in it.
+/// Returns layers with an opaque directory.
 pub(crate) fn opaque() -> Image {
     let below = [
         Entry::dir("dir").mode(0o750).owner(1, 2).mtime(1000, 0),
@@ -52,7 +52,7 @@ pub(crate) fn opaque() -> Image {
     Image::new([Layer::new(below), Layer::new(above)])
 }
 
-/// Names that share an inode, within a layer and over two.
+/// Returns names that share an inode, within a layer and across two.
 pub(crate) fn hardlink() -> Image {
     let below = [
         Entry::file("a", "shared").mode(0o640).owner(5, 6).mtime(1000, 0).xattr("user.a", "1"),
@@ -72,7 +72,7 @@ pub(crate) fn hardlink() -> Image {
     Image::new([Layer::new(below), Layer::new(above)])
 }
 
-/// Entries whose parents are symlinks.
+/// Returns entries whose parents are symlinks.
 pub(crate) fn symlinked_parent() -> Image {
     let below = [
         Entry::dir("usr"),
@@ -95,7 +95,7 @@ pub(crate) fn symlinked_parent() -> Image {
     Image::new([Layer::new(below), Layer::new(above)])
 }
 
-/// Device numbers small and large, and a fifo.
+/// Returns small and large device numbers, and a fifo.
 pub(crate) fn devices() -> Image {
     let entries = [
         Entry::dir("dev"),
@@ -111,10 +111,10 @@ pub(crate) fn devices() -> Image {
     Image::new([Layer::new(entries)])
 }
 
-/// Files with holes, in the four ways of GNU tar.
+/// Returns files with holes, in the four formats of GNU tar.
 ///
-/// It writes segments of whole blocks, and an empty one at the end of a file that ends with a hole, and it reads
-/// nothing else right.
+/// GNU tar writes segments of whole blocks, with an empty one at the end of a file that ends with a hole, and reads
+/// only this form correctly.
 pub(crate) fn sparse() -> Image {
     let data = [[b'a'; 512], [b'b'; 512]].concat();
     let short = |name, format| Entry::sparse(name, format, [(512, 512), (2048, 512), (4096, 0)], 4096, data.clone());
@@ -130,7 +130,7 @@ pub(crate) fn sparse() -> Image {
     Image::new([Layer::new(entries)])
 }
 
-/// Two images that share a layer, under two tags.
+/// Returns two images that share a layer, under two tags.
 pub(crate) fn two_tags() -> Layout {
     let shared = Layer::new([Entry::file("shared", "in both")]);
     let first = Image::new([shared.clone(), Layer::new([Entry::file("first", "one")])]);
@@ -138,7 +138,7 @@ pub(crate) fn two_tags() -> Layout {
     Layout::new().tag("first", &first).tag("second", &second)
 }
 
-/// A layer that comes again after another has deleted its file.
+/// Returns a layer that is repeated after another one has deleted its file.
 pub(crate) fn repeated_layer() -> Image {
     let again = Layer::new([Entry::file("again", "there")]);
     let deletion = Layer::new([Entry::whiteout(".wh.again"), Entry::file("other", "")]);

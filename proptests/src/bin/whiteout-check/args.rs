@@ -27,39 +27,39 @@ A command that ends with another exit code than 0 refuses an image. That is coun
 /// Checks that a command applies the layers of an OCI image as image-spec says.
 ///
 /// The command is run on many small images: stacks of layers with whiteouts, opaque directories, hard links and
-/// replaced types. Of each law it is said whether it holds; where one is broken, the smallest image that shows it is
+/// replaced types. The report says for each law if it holds; for a broken law, the smallest image that breaks it is
 /// printed and written to a directory.
 #[derive(Debug, Parser)]
 #[command(name = "whiteout-check", version, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The command; {layout} is replaced by an OCI layout, {tag} by the image's tag, {out} by what is to be written.
+    /// The command; {layout} is replaced by an OCI layout, {tag} by the image's tag, {out} by the path of the output.
     ///
-    /// The text is split into words as a shell does it, but no shell is started. {out} does not exist yet; the directory
-    /// that it lies in does, is private, and is removed afterwards.
+    /// The text is split into words by the rules of a shell, but no shell is started. {out} does not exist yet; its
+    /// directory exists, is private, and is removed afterwards.
     #[arg(long, value_name = "COMMAND", required_unless_present = "list_laws")]
     pub(crate) command: Option<Template>,
 
-    /// What the command writes.
+    /// The kind of output that the command writes.
     #[arg(long, value_name = "KIND", default_value = "directory")]
     pub(crate) output_kind: Kind,
 
-    /// The path of the filesystem in the directory that the command writes, such as `rootfs`.
+    /// The path of the filesystem in the output directory, such as `rootfs`.
     #[arg(long, value_name = "PATH", value_parser = below)]
     pub(crate) below: Option<PathBuf>,
 
-    /// How long one run may take.
+    /// The time limit of one run in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = CommandSubject::TIME_LIMIT.as_secs(),
           value_parser = clap::value_parser!(u64).range(1..=86400))]
     pub(crate) time_limit: u64,
 
-    /// What is asked for: only what image-spec says (spec), also what the common runtimes agree on (consensus), also
-    /// what planish decides where they disagree (planish).
+    /// The level of the laws: only the text of image-spec (spec), also what the common runtimes agree on (consensus),
+    /// also what planish decides where they disagree (planish).
     #[arg(long, value_name = "LEVEL", default_value_t)]
     pub(crate) level: Level,
 
-    /// What is compared, names between commas: type, mode, uid, gid, mtime, content, target, device, xattrs, links.
-    /// By default all of them. An ordinary user's command, which can give no file away, is compared without uid, gid
-    /// and device.
+    /// The fields to compare, names between commas: type, mode, uid, gid, mtime, content, target, device, xattrs,
+    /// links. By default all of them. A command of an ordinary user, who cannot change owners, is compared without uid,
+    /// gid and device.
     #[arg(long, value_name = "FIELDS")]
     pub(crate) compare: Option<Fields>,
 
@@ -67,11 +67,11 @@ pub(crate) struct Args {
     #[arg(long = "law", value_name = "NAME", value_parser = law)]
     pub(crate) laws: Vec<&'static Law>,
 
-    /// How many images are made for each law.
+    /// The number of images for each law.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) cases: u32,
 
-    /// What the images are made from; printed, so that a run can be repeated. By default another one each time.
+    /// The seed of the images; printed, so that a run can be repeated. By default a new one for each run.
     #[arg(long, value_name = "SEED")]
     pub(crate) seed: Option<u64>,
 
@@ -79,15 +79,15 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Lists the laws with the sentences behind them, and does nothing else.
+    /// Lists the laws with the sentences behind them, and exits.
     #[arg(long)]
     pub(crate) list_laws: bool,
 
-    /// Where the images that break a law are written, a directory for each law.
+    /// The directory for images that break a law, with a subdirectory for each law.
     #[arg(long, value_name = "DIR", default_value = "whiteout-check-out")]
     pub(crate) reproduce: PathBuf,
 
-    /// Goes on with the next law when the command cannot be used on an image.
+    /// Continues with the next law if the command cannot be used on an image.
     #[arg(long)]
     pub(crate) keep_going: bool,
 }
@@ -103,12 +103,12 @@ pub(crate) enum Kind {
 }
 
 impl Args {
-    /// Returns the command as it was given; empty when there is none.
+    /// Returns the command as given; empty if there is none.
     pub(crate) fn template(&self) -> &str {
         self.command.as_ref().map(Template::as_str).unwrap_or_default()
     }
 
-    /// Returns the command to be checked; none when there is no command.
+    /// Returns the command to be checked; `None` if there is none.
     pub(crate) fn subject(&self) -> Option<CommandSubject> {
         let subject = CommandSubject::new(self.command.clone()?)
             .output_kind(match self.output_kind {

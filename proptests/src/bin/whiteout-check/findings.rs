@@ -1,4 +1,4 @@
-//! What is found out about a command.
+//! The findings about a command.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use planish_proptests::writer::Entry;
 use crate::smaller;
 use crate::watched::Watched;
 
-/// What is found out about one law.
+/// The finding about one law.
 pub(crate) struct Finding {
     pub(crate) law: &'static Law,
     pub(crate) found: Found,
@@ -20,23 +20,23 @@ pub(crate) struct Finding {
 pub(crate) enum Found {
     /// The law was checked.
     Checked(LawReport),
-    /// The command gave no answer.
+    /// The command gave no result.
     Unusable(NoAnswer),
 }
 
 /// A command that cannot be used.
 pub(crate) struct NoAnswer {
     pub(crate) message: String,
-    /// The image on which that was seen.
+    /// The image on which the command failed.
     pub(crate) stack: Option<Stack>,
 }
 
-/// What was found, in a word.
+/// The verdict on a law.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Holds,
     Broken,
-    /// All images were refused, or of no concern to the law: that shows nothing.
+    /// All images were refused or not applicable, which shows nothing.
     Unjudged,
     Unusable,
 }
@@ -68,16 +68,17 @@ pub(crate) fn smoke(subject: &mut Watched) -> Result<(), NoAnswer> {
     let stack = Stack::new([vec![Entry::dir("a"), Entry::file("a/b", "content")]]);
     match subject.flatten(&stack.layers) {
         Outcome::Tree(_) => Ok(()),
-        Outcome::Refused(said) => {
-            Err(NoAnswer { message: format!("it refuses an image of one directory and one file: {said}"), stack: None })
-        }
+        Outcome::Refused(message) => Err(NoAnswer {
+            message: format!("it refuses an image of one directory and one file: {message}"),
+            stack: None,
+        }),
         Outcome::Unusable(message) => Err(NoAnswer { message, stack: None }),
     }
 }
 
-/// Checks laws, and hands out each finding as soon as there is one.
+/// Checks laws, and passes on each finding immediately.
 ///
-/// The first law on which the command cannot be used is the last, unless `keep_going`.
+/// Stops at the first law on which the command cannot be used, unless `keep_going`.
 pub(crate) fn find(
     laws: &[&'static Law],
     checks: &Checks,
@@ -106,7 +107,7 @@ pub(crate) fn find(
     Ok(findings)
 }
 
-/// Returns the smallest images that the command refuses, each once.
+/// Returns the smallest images that the command refuses, without duplicates.
 pub(crate) fn refusals(findings: &[Finding], checks: &Checks, subject: &mut Watched) -> Vec<Refusal> {
     let mut smallest: Vec<Refusal> = Vec::new();
     for finding in findings {

@@ -1,4 +1,4 @@
-//! The report for machines.
+//! The report as JSON.
 
 use planish_proptests::Stack;
 use planish_proptests::check::{Checks, Refusal};
@@ -10,7 +10,7 @@ use crate::reproduce::Written;
 use crate::shown::{Evidence, Exhibit, Shown};
 use crate::text::field_names;
 
-/// Returns the document.
+/// Returns the report.
 pub(crate) fn document(command: &str, checks: &Checks, laws: &[Shown<'_>], refusals: &[Refusal], runs: u64) -> Value {
     json!({
         "command": command,
@@ -24,7 +24,7 @@ pub(crate) fn document(command: &str, checks: &Checks, laws: &[Shown<'_>], refus
     })
 }
 
-/// Returns the document about a command that cannot be used at all.
+/// Returns the report about a command that cannot be used at all.
 pub(crate) fn unusable(command: &str, no_answer: &NoAnswer) -> Value {
     json!({"command": command, "unusable": no_answer.message})
 }

@@ -27,7 +27,7 @@ use crate::findings::{Finding, Verdict};
 use crate::shown::Shown;
 use crate::watched::Watched;
 
-/// How the program ends; `--help` says the same.
+/// The end of the program; `--help` documents the exit codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     AllHold = 0,
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        // The first asks for an orderly end, the second does not ask.
+        // The first signal requests an orderly end, the second one ends the program.
         let registered = signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
         if let Err(error) = registered {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
     let end = run(&args, Arc::clone(&stop), &mut io::stdout().lock(), &mut io::stderr().lock());
     if stop.load(Ordering::Relaxed) {
-        // Whoever waits for this program sees what ended it. It returns only if that fails.
+        // The parent process sees the signal that ended the program. The call returns only on failure.
         let _ = signal_hook::low_level::emulate_default_handler(SIGINT);
     }
     let end = end.unwrap_or_else(|error| {
@@ -88,9 +88,10 @@ fn run(args: &Args, stop: Arc<AtomicBool>, out: &mut impl Write, errors: &mut im
 
 fn check(args: &Args, command: &CommandSubject, subject: &mut Watched, out: &mut impl Write) -> io::Result<End> {
     let checks = checks(args);
-    let asked = laws::ALL.iter().filter(|law| law.level <= checks.level);
-    let chosen: Vec<_> =
-        asked.filter(|law| args.laws.is_empty() || args.laws.iter().any(|chosen| chosen.name == law.name)).collect();
+    let candidates = laws::ALL.iter().filter(|law| law.level <= checks.level);
+    let chosen: Vec<_> = candidates
+        .filter(|law| args.laws.is_empty() || args.laws.iter().any(|chosen| chosen.name == law.name))
+        .collect();
     if !args.json {
         text::heading(&checks, args.template(), out)?;
     }
@@ -117,12 +118,12 @@ fn checks(args: &Args) -> Checks {
     checks.cases = args.cases;
     checks.seed = args.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish() >> 32);
     if let Some(fields) = &args.compare {
-        // What is not compared need not be made: an ordinary user's command would refuse it.
+        // Fields that are not compared need not be generated: a command of an ordinary user would refuse them.
         checks.options.devices = fields.contains(Field::Device);
         checks.options.xattrs = fields.contains(Field::Xattrs);
         checks.fields = fields.clone();
     }
-    // Each attempt runs a program, and entries are taken away one by one afterwards.
+    // Each attempt runs a program, and entries are removed one by one afterwards.
     checks.shrinks = 100;
     checks
 }

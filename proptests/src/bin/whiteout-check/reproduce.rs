@@ -1,4 +1,4 @@
-//! Images on disk, and the command lines that show what is wrong with them.
+//! Images on disk, with the command lines that reproduce a finding.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use planish_proptests::Stack;
 use planish_proptests::command::{CommandSubject, TAG};
 
-/// Stacks in the directory of a law.
+/// The stacks in the directory of a law.
 pub(crate) struct Written {
     /// The directory.
     pub(crate) directory: PathBuf,
-    /// What to run, a line for each stack.
+    /// The command lines, one for each stack.
     pub(crate) commands: Vec<String>,
 }
 
-/// Writes each stack as a layout, and all of them as a text.
+/// Writes each stack as a layout, and a text about all of them.
 ///
-/// Of what a former run wrote there, nothing remains.
+/// Files of an earlier run are removed.
 pub(crate) fn write(directory: &Path, stacks: &[Stack], text: &[u8], command: &CommandSubject) -> io::Result<Written> {
     fs::create_dir_all(directory)?;
     for name in ["layout", "layout-1", "layout-2"] {
@@ -40,7 +40,7 @@ pub(crate) fn write(directory: &Path, stacks: &[Stack], text: &[u8], command: &C
     Ok(Written { directory: directory.to_owned(), commands })
 }
 
-/// Returns words as a person can give them to a shell, in printable ASCII.
+/// Returns words quoted for a shell, in printable ASCII.
 pub(crate) fn shell_line(words: &[OsString]) -> String {
     words.iter().map(|word| shell_word(word.as_bytes())).collect::<Vec<_>>().join(" ")
 }
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_needs_it() {
+    fn words_are_quoted_for_a_shell() {
         for (word, expected) in [
             (&b"--image"[..], "--image"),
             (b"", "''"),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn stacks_are_written_with_their_commands_and_replace_former_ones() {
+    fn written_stacks_replace_earlier_ones() {
         let directory = tempfile::tempdir().unwrap();
         let law = directory.path().join("a law");
         let command = CommandSubject::new("unpack {layout}:{tag} {out}".parse().unwrap());

@@ -1,4 +1,4 @@
-//! What is shown of one law, and written to disk.
+//! The presentation of one law, on the screen and on disk.
 
 use std::io;
 
@@ -15,27 +15,28 @@ use crate::reproduce::{self, Written};
 use crate::text;
 use crate::watched::Watched;
 
-/// A finding with what a person needs to see for themselves.
+/// A finding with the images that reproduce it.
 pub(crate) struct Shown<'a> {
     pub(crate) finding: &'a Finding,
     pub(crate) evidence: Evidence<'a>,
-    /// Where the images are.
+    /// The paths of the images.
     pub(crate) written: Option<Written>,
 }
 
 pub(crate) enum Evidence<'a> {
     /// The law holds.
     None,
-    /// It is broken: by what, and what the command makes of each image.
+    /// The law is broken: the counterexample, and the result of the command for each image.
     Broken(&'a Counterexample, Vec<Exhibit>),
-    /// The command gives no answer.
+    /// The command gives no result.
     NoAnswer(&'a NoAnswer),
 }
 
-/// An image that shows how a law is broken.
+/// An image that breaks a law.
 pub(crate) struct Exhibit {
     pub(crate) stack: Stack,
-    /// How what the command makes of it differs from what the reference model does; none without both.
+    /// The differences between the results of the command and of the reference model; `None` if one of them has no
+    /// result.
     pub(crate) differences: Option<Vec<Difference>>,
 }
 

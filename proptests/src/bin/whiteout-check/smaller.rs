@@ -1,4 +1,4 @@
-//! Makes images smaller as long as they still show what they show.
+//! Reduces images as long as they still reproduce a finding.
 
 use planish_proptests::check::{Checks, Counterexample, Refusal};
 use planish_proptests::laws::{Bench, Input, Law, Verdict};
@@ -10,7 +10,7 @@ use planish_proptests::{Mtime, Stack};
 
 /// Returns a smaller image that the command refuses.
 ///
-/// It may refuse that for another reason; what it said is that of the smaller.
+/// The reason may differ; the message is that of the smaller image.
 pub(crate) fn refusal(found: &Refusal, level: Level, subject: &mut dyn Subject) -> Refusal {
     let valid = |stack: &Stack| flatten(stack).is_ok_and(|meaning| meaning.all_oddities().is_subset(&level.oddities()));
     let (stack, message) = smallest((found.stack.clone(), found.message.clone()), |stack| {
@@ -24,8 +24,8 @@ pub(crate) fn refusal(found: &Refusal, level: Level, subject: &mut dyn Subject) 
 
 /// Returns a smaller input that breaks the law.
 ///
-/// The runner made it smaller by taking back what the generator did. Here nothing is known of how it was made, so that
-/// any entry can go.
+/// The runner has reduced the input by undoing steps of the generator. This reduction does not depend on the generator,
+/// so any entry can be removed.
 pub(crate) fn counterexample(
     law: &Law,
     found: &Counterexample,
@@ -44,11 +44,11 @@ pub(crate) fn counterexample(
     Counterexample { input: Input { stack, picks }, breach }
 }
 
-/// Tries one simplification after the other until none of them shows it any more.
+/// Applies simplifications until none of them reproduces the finding.
 fn smallest<T>(found: (Stack, T), mut still: impl FnMut(&Stack) -> Option<T>) -> (Stack, T) {
     let mut smallest = found;
     let mut next = 0;
-    // What failed before the last success is tried again only when all the rest has failed too.
+    // Simplifications that failed before the last success are retried only after all others have failed.
     let mut failed = 0;
     loop {
         let simpler = simpler(&smallest.0);
@@ -69,7 +69,7 @@ fn smallest<T>(found: (Stack, T), mut still: impl FnMut(&Stack) -> Option<T>) ->
     }
 }
 
-/// Returns the stack without one of its layers, without one of its entries, and with one of its entries plainer.
+/// Returns the stacks without one layer, without one entry, or with one simplified entry.
 fn simpler(stack: &Stack) -> Vec<Stack> {
     let with = |change: &dyn Fn(&mut Stack)| {
         let mut changed = stack.clone();
@@ -78,7 +78,7 @@ fn simpler(stack: &Stack) -> Vec<Stack> {
     };
     let mut stacks = Vec::new();
     for index in 0..stack.layers.len() {
-        // An image without a layer is another matter.
+        // An image without layers is a different case.
         if stack.layers.len() > 1 {
             stacks.push(with(&|stack| drop(stack.layers.remove(index))));
         }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_refused_remains() {
+    fn a_refused_stack_shrinks_to_its_cause() {
         let stack = Stack::new([
             vec![Entry::dir("a"), Entry::file("a/b", "1"), Entry::fifo("a/c").owner(1, 2).mtime(3, 0).mode(0o600)],
             vec![Entry::whiteout("a/.wh.b")],
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_smaller_stack_without_meaning_shows_nothing() {
+    fn an_invalid_smaller_stack_is_discarded() {
         let valid = |stack: &Stack| flatten(stack).is_ok() && stack.to_string().contains(" = ");
         let stack = Stack::new([vec![Entry::fifo("a"), Entry::hardlink("b", "a"), Entry::dir("c")]]);
         let (stack, ()) = smallest((stack, ()), |stack| valid(stack).then_some(()));

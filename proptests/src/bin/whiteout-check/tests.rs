@@ -1,4 +1,4 @@
-//! The program as a whole, on commands that are a few words of shell.
+//! The whole program, on commands that are short shell scripts.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// What a run gives: how it ends, standard output, standard error.
+/// Returns the end of a run, its standard output, and its standard error.
 fn run_with(arguments: &[&str], directory: &Path) -> (End, String, String) {
     let reproduce = directory.join("found").display().to_string();
     let fixed = ["whiteout-check", "--reproduce", &reproduce, "--seed", "1", "--cases", "20"];
@@ -21,14 +21,14 @@ fn run_in_temporary(arguments: &[&str]) -> (End, String, String) {
     run_with(arguments, tempfile::tempdir().unwrap().path())
 }
 
-/// Answers small images by an empty directory, and others as told.
+/// Returns a script that writes an empty directory for small images, and otherwise does as given.
 fn for_small_ones(most_blobs: usize, otherwise: &str) -> String {
     let count = "ls {layout}/blobs/sha256 | wc -l";
     format!("sh -c 'test $({count}) -le {most_blobs} && mkdir {{out}} || {{ {otherwise}; }}'")
 }
 
 #[test]
-fn a_command_that_cannot_be_used_is_told_so() {
+fn an_unusable_command_is_a_usage_error() {
     for (command, expected) in [
         (
             "/nowhere/at/all {layout} {out}",
@@ -59,7 +59,7 @@ fn a_broken_law_is_shown_with_its_smallest_image() {
     let start = format!("{head}model-agreement            BROKEN   ");
     assert!(out.starts_with(&start), "{out}");
     let breach = format!(
-        "\nmodel-agreement is broken: {summary}\n  {sentence}\n  the filesystem is not what the layers mean\n  image:\n"
+        "\nmodel-agreement is broken: {summary}\n  {sentence}\n  the filesystem differs from that of the reference model\n  image:\n"
     );
     assert!(out.contains(&breach), "{out}");
     let close = format!(
@@ -70,11 +70,11 @@ fn a_broken_law_is_shown_with_its_smallest_image() {
     );
     assert!(out.contains(&close.replace(":latest", "")), "{out}");
     assert!(out.ends_with(" times\n") && out.contains("\n0 of 1 laws hold, 1 broken; the command ran "), "{out}");
-    let image = out.split("  image:\n").nth(1).unwrap().split("  what").next().unwrap();
+    let image = out.split("  image:\n").nth(1).unwrap().split("  the command's").next().unwrap();
     assert!(image.lines().count() <= 3, "this is not small:\n{image}");
     assert!(layout.join("index.json").is_file());
-    let kept = std::fs::read_to_string(law.join("stack.txt")).unwrap();
-    assert!(kept.contains(image), "{kept}");
+    let text = std::fs::read_to_string(law.join("stack.txt")).unwrap();
+    assert!(text.contains(image), "{text}");
 }
 
 #[test]
@@ -99,14 +99,14 @@ fn a_law_is_unjudged_when_every_image_is_refused() {
 }
 
 #[test]
-fn a_command_that_gives_no_answer_ends_the_run_unless_told_otherwise() {
+fn a_command_without_a_result_ends_the_run_by_default() {
     let directory = tempfile::tempdir().unwrap();
     let command = for_small_ones(3, "echo bye >&2; kill -9 $$");
     let laws = ["--compare", "type", "--law", "no-marker-survives", "--law", "empty-layer-is-identity"];
     let arguments = [&laws[..], &["--command", &command]].concat();
     let (end, out, _) = run_with(&arguments, directory.path());
     assert_eq!(end, End::Unusable);
-    let text = "no-marker-survives has no answer\nthe command cannot be used: the command was killed: signal: 9 (SIGKILL):\n    bye\n  image:\n    layer 1: ";
+    let text = "no-marker-survives has no result\nthe command cannot be used: the command was killed: signal: 9 (SIGKILL):\n    bye\n  image:\n    layer 1: ";
     assert!(out.contains(text), "{out}");
     assert!(out.contains("\n0 of 1 laws hold, 1 unusable; "), "{out}");
     assert!(directory.path().join("found/no-marker-survives/layout/index.json").is_file());
@@ -137,7 +137,7 @@ fn json_is_one_document_with_the_same_facts() {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_report() {
+fn equal_seeds_give_equal_reports() {
     let command = "sh -c 'mkdir {out}' {layout}";
     let report = || {
         let arguments =
@@ -150,7 +150,7 @@ fn the_same_seed_gives_the_same_report() {
 
 #[test]
 #[ignore = "needs umoci and root"]
-fn umoci_breaks_no_law_but_by_times() {
+fn umoci_breaks_laws_by_times_only() {
     let fields = "type,mode,uid,gid,content,target,device,xattrs,links";
     let arguments = ["--compare", fields, "--command", "umoci raw unpack --image {layout}:{tag} {out}"];
     let (end, out, _) = run_in_temporary(&arguments);
@@ -158,7 +158,7 @@ fn umoci_breaks_no_law_but_by_times() {
 }
 
 #[test]
-fn all_laws_are_listed_with_their_sentences() {
+fn the_list_has_every_law_and_its_sentence() {
     let (end, out, _) = run_in_temporary(&["--list-laws"]);
     assert_eq!(end, End::AllHold);
     for law in laws::ALL {
@@ -167,7 +167,7 @@ fn all_laws_are_listed_with_their_sentences() {
 }
 
 #[test]
-fn command_lines_that_are_wrong_say_why() {
+fn invalid_command_lines_are_explained() {
     let command = ["--command", "unpack {layout} {out}"];
     for (arguments, kind, expected) in [
         (&[][..], ErrorKind::MissingRequiredArgument, "--command <COMMAND>"),

@@ -1,4 +1,4 @@
-//! The report for people.
+//! The report as text.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::findings::{Finding, Found, NoAnswer, Verdict};
 use crate::reproduce::Written;
 use crate::shown::{Evidence, Exhibit, Shown};
 
-/// Writes what is going to happen.
+/// Writes the parameters of the run.
 pub(crate) fn heading(checks: &Checks, command: &str, out: &mut impl Write) -> io::Result<()> {
     let command: String = command.chars().flat_map(printable).collect();
     writeln!(out, "command: {command}")?;
@@ -19,7 +19,7 @@ pub(crate) fn heading(checks: &Checks, command: &str, out: &mut impl Write) -> i
     writeln!(out)
 }
 
-/// The command is the caller's own, so only what would disturb a terminal is escaped.
+/// The command comes from the caller, so only characters that would disturb a terminal are escaped.
 fn printable(character: char) -> Vec<char> {
     if character.is_control() { character.escape_default().collect() } else { vec![character] }
 }
@@ -31,13 +31,13 @@ pub(crate) fn field_names(fields: &Fields) -> Vec<&'static str> {
 
 /// Writes the line of one law.
 pub(crate) fn line(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
-    // What is broken must be found by eye among many lines.
+    // A broken law must stand out among many lines.
     let verdict = finding.verdict();
     let word = if verdict == Verdict::Broken { "BROKEN" } else { verdict.name() };
     write!(out, "{:26} {word:8}", finding.law.name)?;
     if let Found::Checked(report) = &finding.found {
         write!(out, " {:5} images", report.cases())?;
-        for (count, what) in [(report.inapplicable, "of no concern"), (report.refused, "refused")] {
+        for (count, what) in [(report.inapplicable, "not applicable"), (report.refused, "refused")] {
             if count > 0 {
                 write!(out, ", {count} {what}")?;
             }
@@ -47,7 +47,7 @@ pub(crate) fn line(finding: &Finding, out: &mut impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes what there is to see of a law that does not hold.
+/// Writes the details of a law that does not hold.
 pub(crate) fn shown(shown: &Shown<'_>, out: &mut impl Write) -> io::Result<()> {
     let law = shown.finding.law;
     match &shown.evidence {
@@ -58,7 +58,7 @@ pub(crate) fn shown(shown: &Shown<'_>, out: &mut impl Write) -> io::Result<()> {
             broken(example, exhibits, out)?;
         }
         Evidence::NoAnswer(unusable) => {
-            writeln!(out, "\n{} has no answer", law.name)?;
+            writeln!(out, "\n{} has no result", law.name)?;
             no_answer(unusable, out)?;
         }
     }
@@ -75,13 +75,13 @@ fn broken(example: &Counterexample, exhibits: &[Exhibit], out: &mut impl Write) 
         let number = if exhibits.len() == 1 { String::new() } else { format!(" {}", index + 1) };
         write!(out, "  image{number}:\n{}", indented(&stack.to_string()))?;
         match differences.as_deref() {
-            Some([]) => writeln!(out, "  the command makes of it what it means")?,
-            Some(found) => lines("what the command makes of it, against what it means", found, out)?,
+            Some([]) => writeln!(out, "  the command's filesystem equals the reference model's")?,
+            Some(found) => lines("the command's filesystem, compared with the reference model's", found, out)?,
             None => {}
         }
     }
     if exhibits.len() > 1 {
-        let what = "what the command makes of the last, against what follows from the first";
+        let what = "the command's filesystem of the last image, compared with the one that follows from the first";
         lines(what, &example.breach.differences, out)?;
     }
     Ok(())
@@ -92,13 +92,13 @@ fn lines(what: &str, differences: &[Difference], out: &mut impl Write) -> io::Re
     differences.iter().try_for_each(|difference| writeln!(out, "    {difference}"))
 }
 
-/// Writes an image that is refused.
+/// Writes an image that was refused.
 pub(crate) fn refused(refusal: &Refusal, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "\nthe command refuses a valid image:\n{}", indented(&refusal.stack.to_string()).trim_end())?;
     writeln!(out, "  with {}", indented(&refusal.message).trim_start().trim_end())
 }
 
-/// Writes that, and on what, the command gave no answer.
+/// Writes that the command gave no result, and for which image.
 pub(crate) fn no_answer(no_answer: &NoAnswer, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "the command cannot be used: {}", indented(&no_answer.message).trim())?;
     match &no_answer.stack {

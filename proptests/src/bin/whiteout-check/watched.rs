@@ -1,16 +1,16 @@
-//! The command, watched while the laws are checked.
+//! The command, observed while the laws are checked.
 
 use planish_proptests::Stack;
 use planish_proptests::command::CommandSubject;
 use planish_proptests::subject::{Outcome, Subject};
 use planish_proptests::writer::Layer;
 
-/// A command that remembers what it could not be used on.
+/// A command that records the last stack on which it failed.
 pub(crate) struct Watched {
     command: CommandSubject,
-    /// How often it was run.
+    /// The number of runs.
     pub(crate) runs: u64,
-    /// The last stack that it could not be used on.
+    /// The last stack on which it could not be used.
     pub(crate) unusable_on: Option<Stack>,
 }
 

@@ -1,0 +1,157 @@
+//! `planish build`.
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use planish::{ConfigForm, Escaped, ImageReference, VerityPlace};
+
+use crate::cli::arguments::{inject, read, reuse, shape};
+use crate::cli::commands::several;
+use crate::cli::exit::Failure;
+use crate::cli::{stdout, summary};
+
+/// Builds an ext4 filesystem of an image and verifies that it equals the image
+///
+/// Runs as an ordinary user; needs mkfs.ext4, debugfs and e2fsck of e2fsprogs.
+#[derive(Debug, clap::Args)]
+pub struct BuildArguments {
+    /// Path of the filesystem, created when it is finished
+    #[arg(short, long, value_name = "FILE", help_heading = "Output",
+          required_unless_present = "output_dir", value_parser = OsStringValueParser::new().try_map(output_path))]
+    output: Option<PathBuf>,
+    /// Directory for the filesystems of several images, named by image and tag: app-1.2.ext4
+    #[arg(long, value_name = "DIR", help_heading = "Output", conflicts_with_all = ["output", "report"])]
+    output_dir: Option<PathBuf>,
+    /// Replace an existing output, and any file at --report
+    #[arg(long, help_heading = "Output")]
+    force: bool,
+    /// Write the report as JSON to a file after a successful build; an earlier report is replaced
+    #[arg(long, value_name = "FILE", help_heading = "Output",
+          value_parser = OsStringValueParser::new().try_map(report_path))]
+    report: Option<PathBuf>,
+    /// Add a dm-verity tree, with which Linux checks each block it reads: in this file, or behind the filesystem
+    #[arg(long, value_name = "FILE|append", help_heading = "Output",
+          value_parser = OsStringValueParser::new().try_map(verity_place))]
+    verity: Option<VerityPlace>,
+    /// Write the image's runtime configuration, as a config.json of runtime-spec
+    #[arg(long, value_name = "FILE", conflicts_with = "output_dir", help_heading = "Output")]
+    config_out: Option<PathBuf>,
+    /// Write the image's environment and process as variables for a shell
+    #[arg(long, value_name = "FILE", conflicts_with = "output_dir", help_heading = "Output")]
+    config_env: Option<PathBuf>,
+    /// Print the report as JSON on stdout
+    #[arg(long, help_heading = "Output")]
+    json: bool,
+    /// Refuse an image that cannot be converted without a loss
+    #[arg(long, help_heading = "Output")]
+    strict: bool,
+    /// Verification of the result before it is published
+    #[arg(long, value_name = "HOW", default_value = "full", help_heading = "Output")]
+    verify: Verify,
+    #[command(flatten)]
+    reuse: reuse::ReuseArguments,
+    #[command(flatten)]
+    shape: shape::ShapeArguments,
+    #[command(flatten)]
+    inject: inject::InjectArguments,
+    #[command(flatten)]
+    read: read::ReadArguments,
+    /// More images, with --output-dir
+    #[arg(value_name = "SOURCE", requires = "output_dir", help_heading = clap::builder::Resettable::Reset)]
+    more: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Verify {
+    /// Every inode and every byte, then e2fsck
+    Full,
+    /// Every inode and every byte, without e2fsck
+    Compare,
+    /// No verification
+    None,
+}
+
+fn output_path(path: OsString) -> Result<PathBuf, &'static str> {
+    file_path(path, "a filesystem is made in a file, not on stdout: name a file, or ./- for one of this name")
+}
+
+fn report_path(path: OsString) -> Result<PathBuf, &'static str> {
+    file_path(path, "--json prints the report on stdout; a file of this name is ./-")
+}
+
+/// Parses the place of a dm-verity tree; a file of the name `append` is `./append`.
+pub fn verity_place(path: OsString) -> Result<VerityPlace, &'static str> {
+    match path.as_encoded_bytes() {
+        b"append" => Ok(VerityPlace::Append),
+        _ => {
+            file_path(path, "a dm-verity tree is written to a file: a file of this name is ./-").map(VerityPlace::File)
+        }
+    }
+}
+
+fn file_path(path: OsString, not_stdout: &'static str) -> Result<PathBuf, &'static str> {
+    match path.as_encoded_bytes() {
+        b"" => Err("a file name is required"),
+        b"-" => Err(not_stdout),
+        _ => Ok(path.into()),
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
+    let Some(directory) = &arguments.output_dir else {
+        if let Some(more) = arguments.more.first() {
+            let shown = Escaped(more.as_bytes());
+            return Err(Failure::Usage(format!("a second image, {shown}, needs --output-dir in place of --output")));
+        }
+        let job = read::Job::of(&arguments.read)?;
+        let output = arguments.output.as_deref().unwrap_or(Path::new(""));
+        return build(arguments, &job, job.source.clone(), output);
+    };
+    if matches!(arguments.verity, Some(VerityPlace::File(_))) {
+        return Err(Failure::Usage("--verity FILE is for one image: with --output-dir, use --verity append".into()));
+    }
+    let sources = several::named(std::iter::once(&arguments.read.source).chain(&arguments.more), directory)?;
+    let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
+    let job = read::Job::of_sources(&arguments.read, &references)?;
+    several::make_directory(directory)?;
+    let one = |named: several::NamedSource| build(arguments, &job, named.source, &named.output);
+    several::each(sources, one, || job.cancel.check().is_err(), job.summary == read::Summary::None)
+}
+
+fn build(arguments: &BuildArguments, job: &read::Job, source: ImageReference, output: &Path) -> Result<(), Failure> {
+    let builder = arguments.inject.apply(job.builder_of(source)?)?;
+    let mut builder = arguments.shape.apply(builder, job.clock)?.replace(arguments.force).strict(arguments.strict);
+    builder = match arguments.verify {
+        Verify::Full => builder,
+        Verify::Compare => builder.without_fsck(),
+        Verify::None => builder.without_verification(),
+    };
+    if let Some(place) = &arguments.verity {
+        builder = builder.verity(place.clone());
+    }
+    let configs = [(ConfigForm::Json, &arguments.config_out), (ConfigForm::Shell, &arguments.config_env)];
+    for (form, path) in configs {
+        if let Some(path) = path {
+            builder = builder.config_file(form, path);
+        }
+    }
+    builder = arguments.reuse.apply(builder, &job.source, arguments.read.cache(), &*job.observer)?;
+    if let Some(path) = &arguments.report {
+        builder = builder.report_file(path);
+    }
+    if arguments.json {
+        let cancel = job.cancel.clone();
+        // Everything that can fail is done before the filesystem is published.
+        builder = builder.digests(true).before_publish(move |report| stdout::print_report(report, &cancel));
+    }
+    let result = builder.build(output);
+    job.observer.end();
+    let report = result?;
+    // The filesystem is published: a closed stderr is not an error.
+    let _ = std::io::stderr().write_all(summary::of(&report, job.summary).as_bytes());
+    Ok(())
+}

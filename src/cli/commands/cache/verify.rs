@@ -1,0 +1,90 @@
+//! `planish cache verify`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use planish::Escaped;
+use planish::cache::{CheckReport, CorruptBlob};
+
+use crate::cli::arguments::cache::{ThisCache, cache};
+use crate::cli::exit::Failure;
+use crate::cli::stdout;
+use crate::cli::{progress, signals, summary};
+
+/// Hashes every blob of the cache
+///
+/// Prints a line for each blob that does not match its digest; the exit code is then 5.
+#[derive(Debug, clap::Args)]
+pub struct VerifyArguments {
+    #[command(flatten)]
+    cache: ThisCache,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Form of progress on stderr
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    progress: progress::Form,
+}
+
+/// Runs the command.
+pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
+    let cache = cache(&arguments.cache)?;
+    let cancel = signals::cancel()?;
+    let observer = progress::observer(arguments.progress, false);
+    let filesystems = cache.filesystems()?;
+    let result = cache.verify(&*observer, &cancel);
+    observer.end();
+    let checked = result?;
+    let text = if arguments.json { json(&checked) } else { lines(&checked) };
+    if !text.is_empty() {
+        stdout::print(text.trim_end())?;
+    }
+    let damaged = checked.damaged.len() + checked.damaged_records.len();
+    let said = format!(
+        "hashed      {} blobs, {}: {} damaged; {} other files\n",
+        checked.blobs,
+        summary::bytes(checked.bytes),
+        damaged,
+        checked.foreign_files.len(),
+    );
+    // The exit code has the result, too.
+    let _ = std::io::stderr().write_all(said.as_bytes());
+    let is_built = |blob: &&CorruptBlob| filesystems.iter().any(|built| built.digest == blob.expected);
+    let built = checked.damaged.iter().filter(is_built).count() + checked.damaged_records.len();
+    if damaged == 0 { Ok(()) } else { Err(Failure::DamagedBlobs { fetched: damaged - built, built }) }
+}
+
+fn shown(path: &Path) -> String {
+    Escaped(path.as_os_str().as_bytes()).to_string()
+}
+
+fn lines(checked: &CheckReport) -> String {
+    let mut text = String::new();
+    for blob in &checked.damaged {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} has digest {} and {} bytes", blob.expected, blob.actual, blob.bytes);
+    }
+    for path in &checked.damaged_records {
+        let _ = writeln!(text, "{} is damaged: the filesystem is built again", shown(path));
+    }
+    for path in &checked.foreign_files {
+        let _ = writeln!(text, "{} is no blob", shown(path));
+    }
+    text
+}
+
+fn json(checked: &CheckReport) -> String {
+    let damaged = checked.damaged.iter();
+    let value = serde_json::json!({
+        "blobs": checked.blobs,
+        "bytes": checked.bytes,
+        "damaged": damaged
+            .map(|blob| serde_json::json!({ "expected": blob.expected, "actual": blob.actual, "bytes": blob.bytes }))
+            .collect::<Vec<_>>(),
+        "damaged_records": checked.damaged_records.iter().map(|path| shown(path)).collect::<Vec<_>>(),
+        "strangers": checked.foreign_files.iter().map(|path| shown(path)).collect::<Vec<_>>(),
+    });
+    format!("{value:#}")
+}

@@ -1,0 +1,56 @@
+//! `planish export`.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use planish::ExportReport;
+
+use crate::cli::arguments::read;
+use crate::cli::exit::Failure;
+use crate::cli::{color, stdout, summary};
+
+/// Writes the final tree of an image as a tar stream, for docker import, tar or mke2fs -d -
+///
+/// The stream has PAX headers, names in byte order, and the same bytes for the same image.
+#[derive(Debug, clap::Args)]
+pub struct ExportArguments {
+    /// Write to a file, created when it is finished [default: stdout]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+    /// Replace an existing output
+    #[arg(long, help_heading = "Output", requires = "output")]
+    force: bool,
+    /// Print a report as JSON on stdout
+    #[arg(long, help_heading = "Output", requires = "output")]
+    json: bool,
+    #[command(flatten)]
+    read: read::ReadArguments,
+}
+
+/// Runs the command.
+pub fn run(arguments: &ExportArguments) -> Result<(), Failure> {
+    let output = arguments.output.as_deref().filter(|path| path.as_os_str() != "-");
+    if output.is_none() && color::is_terminal() {
+        return Err(Failure::Usage("stdout is a terminal: name a file with --output, or write to a pipe".into()));
+    }
+    let job = read::Job::of(&arguments.read)?;
+    let builder = job.builder()?;
+    let result = match output {
+        Some(path) => builder.replace(arguments.force).export(path),
+        None => builder.export_to(&mut stdout::patient(&job.cancel)),
+    };
+    job.observer.end();
+    // A cancelled run closes its stdout early.
+    job.cancel.check()?;
+    let report = result?;
+    if arguments.json {
+        return stdout::print_json(&report);
+    }
+    if job.summary != read::Summary::None {
+        let ExportReport { names, bytes, notes, .. } = &report;
+        let text = format!("exported    {names} names, {}\n{}", summary::bytes(*bytes), summary::notes(notes));
+        // The stream is complete: a closed stderr is not an error.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+    Ok(())
+}

@@ -1,0 +1,51 @@
+//! `planish pull`.
+
+use std::path::PathBuf;
+
+use planish::PullReport;
+
+use crate::cli::arguments::read;
+use crate::cli::commands::push;
+use crate::cli::exit::Failure;
+use crate::cli::stdout;
+use crate::cli::summary;
+
+/// Fetches an image from a registry into the cache, and verifies all its blobs
+///
+/// Prints the digest of the image's manifest.
+#[derive(Debug, clap::Args)]
+pub struct PullArguments {
+    #[command(flatten)]
+    read: read::ReadArguments,
+    /// Pull a finished filesystem, which `planish push` has pushed, to this path instead
+    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    output: Option<PathBuf>,
+    /// Replace an existing output
+    #[arg(long, requires = "output", help_heading = "Output")]
+    force: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
+    let job = read::Job::of(&arguments.read)?;
+    if let Some(output) = &arguments.output {
+        let result = job.builder()?.replace(arguments.force).pull_filesystem(output);
+        job.observer.end();
+        return push::print(&result?, "pulled", arguments.json);
+    }
+    let result = job.builder()?.pull();
+    job.observer.end();
+    let pulled = result?;
+    if arguments.json {
+        return stdout::print_json(&pulled);
+    }
+    let PullReport { source, platform, layers, bytes, notes, .. } = &pulled;
+    // The image is complete: a closed stderr is not an error.
+    let text = format!("{source} ({platform}): {layers} layers, {}, all checked", summary::bytes(*bytes));
+    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n{}", summary::notes(notes)));
+    let digest = pulled.manifest_digest.as_ref().unwrap_or(&pulled.config_digest);
+    stdout::print(&digest.to_string())
+}

@@ -1,0 +1,143 @@
+//! `planish build A B … --output-dir DIR`: several images in one run.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use planish::{Error, Escaped, ImageReference};
+
+use crate::cli::exit::{self, Failure};
+
+/// An image with the path of its filesystem.
+#[derive(Debug)]
+pub struct NamedSource {
+    /// The image.
+    pub source: ImageReference,
+    /// The path of its filesystem.
+    pub output: PathBuf,
+}
+
+/// Returns the images with the paths of their filesystems in a directory.
+pub fn named<'a>(
+    sources: impl IntoIterator<Item = &'a OsString>,
+    directory: &Path,
+) -> Result<Vec<NamedSource>, Failure> {
+    let mut named: Vec<NamedSource> = Vec::new();
+    for text in sources {
+        let source = ImageReference::parse(text).map_err(Error::from)?;
+        let name = file_name(&source).ok_or_else(|| {
+            let shown = Escaped(text.as_bytes());
+            Failure::Usage(format!("--output-dir: {shown} has no name for a file: build it alone, with --output"))
+        })?;
+        let output = directory.join(name);
+        if let Some(other) = named.iter().find(|other| other.output == output) {
+            let shown = Escaped(other.output.as_os_str().as_bytes());
+            return Err(Failure::Usage(format!("--output-dir: two images would be built at {shown}")));
+        }
+        named.push(NamedSource { source, output });
+    }
+    Ok(named)
+}
+
+/// Creates the directory for the filesystems, unless there is one.
+pub fn make_directory(directory: &Path) -> Result<(), Failure> {
+    match std::fs::create_dir(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(Error::io("make", directory)(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Builds each image; one that fails does not stop the others. Returns the failure of the first.
+pub fn each(
+    sources: Vec<NamedSource>,
+    mut build: impl FnMut(NamedSource) -> Result<(), Failure>,
+    is_cancelled: impl Fn() -> bool,
+    quiet: bool,
+) -> Result<(), Failure> {
+    let count = sources.len();
+    let (mut done, mut first) = (0, None);
+    for named in sources {
+        let output = named.output.clone();
+        match build(named) {
+            Ok(()) => done += 1,
+            Err(failure) if is_cancelled() => return Err(failure),
+            Err(failure) => {
+                let code = exit::print(&failure, Some(&Escaped(output.as_os_str().as_bytes()).to_string()));
+                first = first.or(Some(code));
+            }
+        }
+    }
+    if !quiet {
+        // A closed stderr is not an error.
+        let _ = writeln!(std::io::stderr().lock(), "built       {done} of {count} images");
+    }
+    first.map_or(Ok(()), |code| Err(Failure::Printed(code)))
+}
+
+/// Returns the name of an archive up to its first dot.
+fn stem(file: &Path) -> Option<Vec<u8>> {
+    let name = file.file_name()?.as_bytes();
+    let stem = name.iter().position(|&byte| byte == b'.').filter(|&at| at > 0).map_or(name, |at| &name[..at]);
+    Some(stem.to_vec())
+}
+
+/// Returns the name of an image's filesystem: the last part of its name, and its tag.
+fn file_name(source: &ImageReference) -> Option<OsString> {
+    let (place, image) = match source {
+        ImageReference::Docker(reference) => {
+            let name = reference.repository().rsplit('/').next()?.as_bytes().to_vec();
+            let digest = reference.digest().map(|digest| digest.chars().take(19).collect());
+            (name, reference.tag().map(str::to_owned).or(digest))
+        }
+        ImageReference::Oci { directory, image } => (directory.file_name()?.as_bytes().to_vec(), image.clone()),
+        ImageReference::OciArchive { file, image }
+        | ImageReference::DockerArchive { file, image }
+        | ImageReference::Archive { file, image } => (stem(file)?, image.clone()),
+        ImageReference::Tar(file) => (stem(file)?, None),
+        _ => return None,
+    };
+    let mut name = place;
+    if let Some(image) = image {
+        name.push(b'-');
+        // A tag has no slash, but a reference has, and a digest has a colon.
+        name.extend(image.bytes().map(|byte| if byte == b'/' || byte == b':' || byte == b'@' { b'-' } else { byte }));
+    }
+    name.extend(b".ext4");
+    Some(OsString::from_vec(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filesystem_is_named_by_its_image() {
+        let digest = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let table = [
+            ("docker://debian:bookworm", Some("debian-bookworm.ext4")),
+            ("docker://debian", Some("debian-latest.ext4")),
+            ("docker://example.org:5000/team/app:1.2", Some("app-1.2.ext4")),
+            (&format!("docker://example.org/app@{digest}"), Some("app-sha256-e3b0c44298fc.ext4")),
+            ("oci:images/layout:latest", Some("layout-latest.ext4")),
+            ("oci:images/layout", Some("layout.ext4")),
+            ("docker-archive:save.tar.gz:a/b:1", Some("save-a-b-1.ext4")),
+            ("oci-archive:.hidden", Some(".hidden.ext4")),
+            ("-", None),
+            ("oci:..", None),
+        ];
+        for (text, want) in table {
+            let source = ImageReference::parse(text.as_ref()).unwrap();
+            assert_eq!(file_name(&source), want.map(OsString::from), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_images_of_one_name_are_refused() {
+        let sources = ["oci:a/x:1", "oci:b/x:1"].map(OsString::from);
+        let Err(Failure::Usage(text)) = named(&sources, Path::new("out")) else { panic!("no error") };
+        assert_eq!(text, "--output-dir: two images would be built at out/x-1.ext4");
+    }
+}

@@ -1,0 +1,85 @@
+//! Standard output, which carries data only.
+
+use std::io::{StdoutLock, Write};
+
+use planish::report::Report;
+use planish::{Cancel, Error};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use serde::Serialize;
+
+use crate::cli::exit::Failure;
+use crate::cli::json;
+
+/// The interval at which a blocked writer checks for cancellation.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+/// The bytes that a writable pipe accepts without blocking.
+const PIECE: usize = 4096;
+
+/// Prints a text on stdout.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    printed(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
+}
+
+/// Prints bytes on stdout as they are.
+pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// Prints a document on stdout.
+pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
+    printed(json::write(std::io::stdout().lock(), document))
+}
+
+/// Returns the failure of writing to stdout.
+pub fn printed(result: std::io::Result<()>) -> Result<(), Failure> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::ClosedPipe),
+        Err(error) => Err(Failure::Stdout(error)),
+    }
+}
+
+/// Prints the report on stdout, whose reader may block or close it; a report that cannot be printed is an error.
+pub fn print_report(report: &Report, cancel: &Cancel) -> planish::Result<()> {
+    let mut stdout = patient(cancel);
+    let printed = report.write_json(&mut stdout);
+    cancel.check()?;
+    printed.map_err(Error::io("write to", "standard output"))
+}
+
+/// Returns standard output for data of any length.
+pub fn patient(cancel: &Cancel) -> PatientStdout<'_> {
+    PatientStdout { stdout: std::io::stdout().lock(), cancel }
+}
+
+/// Standard output; writes block until the reader is ready or the run is cancelled.
+pub struct PatientStdout<'a> {
+    stdout: StdoutLock<'static>,
+    cancel: &'a Cancel,
+}
+
+impl Write for PatientStdout<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        loop {
+            if self.cancel.check().is_err() {
+                return Err(std::io::ErrorKind::TimedOut.into());
+            }
+            match poll(&mut [PollFd::new(&self.stdout, PollFlags::OUT)], Some(&PATIENCE)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                // The write returns the error.
+                _ => {}
+            }
+            match rustix::io::write(&self.stdout, &bytes[..bytes.len().min(PIECE)]) {
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

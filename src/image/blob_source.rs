@@ -1,0 +1,64 @@
+//! The source of a layer's bytes: a local file, or a registry from which they are fetched on demand.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::cancel::Cancel;
+use crate::digest::Digest;
+use crate::error::{Error, ErrorKind, ImageProblem, Result};
+use crate::progress::Progress;
+use crate::read_at::{FileSlice, ReadAt};
+
+/// The bytes of a layer.
+#[derive(Debug, Clone)]
+pub enum LayerData {
+    /// Bytes in a layout or an archive.
+    Local(FileSlice),
+    /// Bytes in a registry or its cache.
+    Remote(Arc<dyn BlobSource>),
+}
+
+/// A source that fetches bytes on demand.
+pub trait BlobSource: fmt::Debug + Send + Sync {
+    /// Returns the number of bytes.
+    fn size(&self) -> u64;
+
+    /// Returns the bytes, fetching them if necessary. The reader must verify them.
+    ///
+    /// # Errors
+    ///
+    /// The bytes cannot be fetched.
+    fn fetch(&self, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice>;
+
+    /// Fetches the bytes again, after the available ones turned out to be damaged.
+    ///
+    /// # Errors
+    ///
+    /// The bytes cannot be fetched, or fetching is not allowed.
+    fn refetch(&self, found: &Digest, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice>;
+}
+
+impl LayerData {
+    /// Returns the number of bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Local(slice) => slice.size(),
+            Self::Remote(source) => source.size(),
+        }
+    }
+
+    /// Fetches the bytes again if `error` says that those from the cache do not match the digest.
+    ///
+    /// # Errors
+    ///
+    /// The bytes cannot be fetched.
+    pub fn refetch(&self, error: &Error, progress: &dyn Progress, cancel: &Cancel) -> Result<Option<FileSlice>> {
+        match (self, error.kind()) {
+            (Self::Remote(source), ErrorKind::Image { problem: ImageProblem::DigestMismatch(found), .. }) => {
+                source.refetch(found, progress, cancel).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Layouts and archives as tools write them, and malformed ones.
+
+mod archives;
+mod layouts;
+mod sample;

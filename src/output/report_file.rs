@@ -1,0 +1,50 @@
+//! The report file: created before any work, to detect errors early, and published together with the filesystem.
+
+use std::path::Path;
+
+use crate::cancel::Cancel;
+use crate::error::{Error, OutputProblem, Result};
+use crate::output::publish::{Output, SyncedFile};
+use crate::output::report::Report;
+use crate::work::PartialFile;
+
+/// A report file that is not yet written.
+pub(crate) struct ReportFile {
+    output: Output,
+    partial: PartialFile,
+}
+
+impl ReportFile {
+    /// Creates the file that will be published at `output`, which the user gave as `path`.
+    ///
+    /// # Errors
+    ///
+    /// The path cannot be used for the report, or is the filesystem's own.
+    pub fn prepare(output: Output, path: &Path, filesystem: &Path, cancel: &Cancel) -> Result<Self> {
+        // The build refuses an invalid filesystem path with a better message.
+        if Output::check(filesystem, true, &[]).is_ok_and(|filesystem| filesystem.path() == output.path()) {
+            return Err(Error::output(path, OutputProblem::Report).of_report());
+        }
+        let partial = output.begin(cancel)?;
+        Ok(Self { output, partial })
+    }
+
+    /// Returns the absolute path.
+    pub fn path(&self) -> &Path {
+        self.output.path()
+    }
+
+    /// Writes and syncs the report, which is not published yet.
+    ///
+    /// # Errors
+    ///
+    /// The report cannot be written; another file was created at its path meanwhile; the run was cancelled.
+    pub fn write(self, report: &Report, cancel: &Cancel) -> Result<SyncedFile> {
+        report.write_json(self.partial.file()).map_err(|error| {
+            let written = self.partial.file().metadata().map_or(0, |metadata| metadata.len());
+            self.output.write_error(written, error)
+        })?;
+        self.output.require_report(self.output.path())?;
+        SyncedFile::settle(self.output, self.partial, cancel)
+    }
+}

@@ -1,0 +1,363 @@
+//! Flattens an image: decodes its layers in parallel and applies them in order.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cancel::Cancel;
+use crate::digest::Digest;
+use crate::error::{EntryPlace, Error, ErrorKind, ImageProblem, Place, Result};
+use crate::image::download::Fetches;
+use crate::image::{LayerBlob, LayerData, OpenImage, Platform, PullOptions};
+use crate::inject::{InjectedLayer, Placing};
+use crate::layer::entry::{Action, Change, Existing};
+use crate::layer::{Budget, Layer, decode};
+use crate::limits::Limits;
+use crate::note::{Note, NoteKind, Notes};
+
+use crate::progress::Progress;
+use crate::read_at::ReadAt;
+use crate::time::Timestamp;
+use crate::tree::observe::Observer;
+use crate::tree::{ApplyFault, ApplyReport, LayerId, Tree};
+use crate::work::WorkDir;
+use crate::workers;
+
+/// Options for reading an image.
+#[derive(Debug, Clone)]
+pub struct ReadOptions {
+    /// The platform; `None`: Linux on this machine's architecture.
+    pub platform: Option<Platform>,
+    /// The mtime of directories that no layer describes.
+    pub implied_mtime: i64,
+    /// True if SELinux labels are kept.
+    pub keep_selinux: bool,
+    /// The number of layers decoded, or files compared, at a time.
+    pub jobs: usize,
+    /// The number of layers fetched at a time.
+    pub downloads: usize,
+    /// Options for pulling images from a registry; `None`: registries are not used.
+    pub remote: Option<PullOptions>,
+    /// The limits on the image.
+    pub limits: Limits,
+}
+
+/// The default number of concurrent downloads: more do not raise the throughput, and registries limit connections.
+const DOWNLOADS: usize = 4;
+
+impl Default for ReadOptions {
+    fn default() -> Self {
+        Self {
+            platform: None,
+            implied_mtime: 0,
+            keep_selinux: false,
+            jobs: std::thread::available_parallelism().map_or(1, usize::from),
+            downloads: DOWNLOADS,
+            remote: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A flattened image.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct FlatImage {
+    /// The names and inodes.
+    pub tree: Tree,
+    /// The report of each layer.
+    pub layers: Vec<LayerReport>,
+    /// The notes: what was adapted or dropped.
+    pub notes: Notes,
+}
+
+/// Flattens an image. Layers are fetched and decoded in parallel; each is applied after those below it.
+///
+/// Uncompressed layers are kept as unlinked files in `work`.
+///
+/// # Errors
+///
+/// A layer does not match the manifest or cannot be applied; a limit is exceeded; the disk is full; the run was
+/// cancelled.
+pub fn flatten(
+    image: &OpenImage,
+    work: &WorkDir,
+    options: &ReadOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<FlatImage> {
+    let budget = Budget::new(options.limits.clone()).with_jobs(options.jobs);
+    flatten_with(image, work, options, (&budget, &[]), progress, cancel)
+}
+
+/// Flattens an image like [`flatten`], and applies injections, which were read with the same budget, as layers above it.
+///
+/// # Errors
+///
+/// The errors of [`flatten`].
+pub fn flatten_with(
+    image: &OpenImage,
+    work: &WorkDir,
+    options: &ReadOptions,
+    layers: (&Budget, &[InjectedLayer]),
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<FlatImage> {
+    observed(image, work, options, layers, None, progress, cancel).map(|(flattened, _)| flattened)
+}
+
+/// Flattens an image like [`flatten`], and lets an observer see what its layers do.
+///
+/// # Errors
+///
+/// The errors of [`flatten`].
+pub fn flatten_observed(
+    image: &OpenImage,
+    work: &WorkDir,
+    options: &ReadOptions,
+    observer: Observer,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<(FlatImage, Observer)> {
+    let budget = Budget::new(options.limits.clone());
+    let (flattened, observer) = observed(image, work, options, (&budget, &[]), Some(observer), progress, cancel)?;
+    Ok((flattened, observer.unwrap_or_default()))
+}
+
+fn observed(
+    image: &OpenImage,
+    work: &WorkDir,
+    options: &ReadOptions,
+    (budget, injected): (&Budget, &[InjectedLayer]),
+    observer: Option<Observer>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<(FlatImage, Option<Observer>)> {
+    let fetches = Fetches::of(&image.layers, cancel);
+    let reading = LayerReader { fetches: &fetches, work, budget, progress };
+    let (senders, receivers): (Vec<_>, Vec<_>) = image.layers.iter().map(|_| mpsc::channel()).unzip();
+    // A worker owns its layer's sender, so that a receiver never waits for a sender that was dropped.
+    let queue: Queue<'_> = Mutex::new(largest_first(image.layers.iter().enumerate().zip(senders).collect()));
+    let read_next = || {
+        let Some(((index, blob), sender)) = next_layer(&queue) else { return false };
+        // The receiver is dropped when a lower layer failed; the queue is empty then, too.
+        sender.send(reading.read(index, blob)).is_ok()
+    };
+    let tree = Tree::new(Timestamp::from_seconds(options.implied_mtime))
+        .with_inodes_max(options.limits.entries)
+        .with_link_steps_max(options.limits.symlink_steps)
+        .with_memory(Arc::clone(budget.memory()), budget.store(work.scratch()))
+        .with_observer(observer);
+    let notes = Notes::new(work.scratch().clone(), options.limits.note_bytes);
+    let mut flattened = FlatImage { tree, layers: vec![], notes };
+    std::thread::scope(|scope| {
+        fetches.start(scope, options.downloads, progress);
+        let decoders = options.jobs.clamp(1, image.layers.len().max(1));
+        let decoders = (0..decoders).map_while(|_| workers::start(scope, || while read_next() {})).count();
+        for ((id, blob), receiver) in (0..).zip(&image.layers).zip(receivers) {
+            let mut decoded = receiver.try_recv();
+            // Without threads, layers are read here until this one has been.
+            while decoders == 0 && matches!(decoded, Err(TryRecvError::Empty)) && read_next() {
+                decoded = receiver.try_recv();
+            }
+            let applied = match decoded.or_else(|_| receiver.recv()) {
+                Ok(decoded) => decoded
+                    .and_then(|layer| flattened.apply(LayerId(id), blob, &layer, budget, options.keep_selinux, cancel))
+                    .and_then(|()| flattened.tree.observe_end(LayerId(id), cancel)),
+                Err(_) => Err(ErrorKind::Bug("a layer was not decoded").into()),
+            };
+            if let Err(error) = applied {
+                fetches.give_up();
+                lock(&queue).clear();
+                return Err(fetches.failure().unwrap_or(error));
+            }
+        }
+        Ok(())
+    })?;
+    let observer = flattened.tree.take_observer();
+    for injection in injected {
+        flattened.inject(injection, budget, options.keep_selinux, cancel)?;
+    }
+    flattened.tree = flattened.tree.finish();
+    let resolved = flattened.tree.resolve_acls(&flattened.notes);
+    if let Err((path, problem)) = resolved {
+        return Err(flattened.tree.take_failure().unwrap_or_else(|| Error::image(Place::Path(path), problem)));
+    }
+    Ok((flattened, observer))
+}
+
+type Sender = mpsc::Sender<Result<Layer>>;
+type Job<'a> = ((usize, &'a LayerBlob), Sender);
+type Queue<'a> = Mutex<VecDeque<Job<'a>>>;
+
+/// Returns layers in the order in which they are decoded: the largest first, so that at the end none is left to one
+/// processor. Layers that have yet to arrive come in the order in which they are fetched.
+fn largest_first(mut layers: VecDeque<Job<'_>>) -> VecDeque<Job<'_>> {
+    let size = |blob: &LayerBlob| match &blob.data {
+        LayerData::Local(data) => Some(data.size()),
+        LayerData::Remote(_) => None,
+    };
+    if layers.iter().all(|((_, blob), _)| size(blob).is_some()) {
+        layers.make_contiguous().sort_by_key(|((_, blob), _)| Reverse(size(blob)));
+    }
+    layers
+}
+
+fn next_layer<'a>(queue: &Queue<'a>) -> Option<Job<'a>> {
+    lock(queue).pop_front()
+}
+
+fn lock<'a, 'b>(queue: &'b Queue<'a>) -> MutexGuard<'b, VecDeque<Job<'a>>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The context in which every layer is read.
+struct LayerReader<'a> {
+    fetches: &'a Fetches<'a>,
+    work: &'a WorkDir,
+    budget: &'a Budget,
+    progress: &'a dyn Progress,
+}
+
+impl LayerReader<'_> {
+    /// Waits for a layer's bytes and decodes them; damaged bytes from the cache are fetched again, once.
+    fn read(&self, index: usize, blob: &LayerBlob) -> Result<Layer> {
+        let Self { fetches, work, budget, progress } = *self;
+        let stop = fetches.stop();
+        let read = |data| decode(blob, &data, work, budget, progress, stop);
+        match read(fetches.take(index, progress)?) {
+            Err(error) => match blob.data.refetch(&error, progress, stop)? {
+                Some(data) => read(data),
+                None => Err(error),
+            },
+            decoded => decoded,
+        }
+    }
+}
+
+/// An error of reading or applying a layer.
+enum Fault {
+    Read(Error),
+    Apply(ApplyFault),
+}
+
+impl From<ApplyFault> for Fault {
+    fn from(fault: ApplyFault) -> Self {
+        Self::Apply(fault)
+    }
+}
+
+impl FlatImage {
+    /// Applies the changes of an injection.
+    pub(crate) fn inject(
+        &mut self,
+        injection: &InjectedLayer,
+        budget: &Budget,
+        keep_selinux: bool,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let InjectedLayer { layer, placing, .. } = injection;
+        let existing = match placing {
+            Placing::Layer => None,
+            Placing::Keep => Some(Existing::Keep),
+            Placing::Set => Some(Existing::Set),
+            Placing::Fill => Some(Existing::Fill),
+        };
+        let id = u16::try_from(layer.place.number - 1).map_err(|_| ErrorKind::Bug("there are too many layers"))?;
+        let placed = |change: Change| match (change.action, existing) {
+            (Action::Add(entry), Some(existing)) => Change { action: Action::Put(entry, existing), ..change },
+            (action, _) => Change { action, ..change },
+        };
+        self.change(LayerId(id), layer, budget, keep_selinux, &placed, cancel).map(drop)
+    }
+
+    /// Applies the changes of a layer, each as `placed` returns it.
+    fn change(
+        &mut self,
+        id: LayerId,
+        layer: &Layer,
+        budget: &Budget,
+        keep_selinux: bool,
+        placed: &dyn Fn(Change) -> Change,
+        cancel: &Cancel,
+    ) -> Result<ApplyReport> {
+        let Self { tree, notes, .. } = self;
+        let changes = layer.changes(budget, keep_selinux, notes).map(|change| {
+            cancel.check().and_then(|()| notes.check()).map_err(Fault::Read)?;
+            change.map(placed).map_err(Fault::Read)
+        });
+        let stop = || cancel.check().map_err(Fault::Read);
+        let applied = tree.apply(id, changes, notes, &stop).map_err(|fault| match fault {
+            Fault::Read(error) => error,
+            Fault::Apply(ApplyFault { problem: ImageProblem::TooManyInodes, .. }) => {
+                tree.take_failure().unwrap_or_else(|| budget.no_entry_left())
+            }
+            Fault::Apply(ApplyFault { problem: ImageProblem::TooManySymlinkSteps, .. }) => {
+                budget.no_symlink_step_left()
+            }
+            Fault::Apply(ApplyFault { number, path, problem }) => {
+                let entry = EntryPlace { number, name: path.as_bytes().into() };
+                Error::image(Place::Entry(layer.place.clone(), entry), problem)
+            }
+        })?;
+        notes.check()?;
+        Ok(applied)
+    }
+
+    fn apply(
+        &mut self,
+        id: LayerId,
+        blob: &LayerBlob,
+        layer: &Layer,
+        budget: &Budget,
+        keep_selinux: bool,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        let applied = self.change(id, layer, budget, keep_selinux, &|change| change, cancel)?;
+        let notes = &self.notes;
+        if let Some(media_type) =
+            blob.media_type.as_deref().filter(|media_type| !layer.compression.is_consistent_with(media_type))
+        {
+            notes.add(Note {
+                kind: NoteKind::MediaType,
+                layer: Some(layer.place.number),
+                path: Box::default(),
+                detail: media_type.as_bytes().into(),
+            });
+        }
+        notes.check()?;
+        self.layers.push(LayerReport {
+            digest: blob.digest.clone(),
+            diff_id: blob.diff_id.clone(),
+            compression: layer.compression.to_string(),
+            blob_bytes: layer.blob_bytes,
+            bytes: layer.tar.len() as u64,
+            entries: applied.entries,
+            whiteouts: applied.whiteouts,
+        });
+        Ok(())
+    }
+}
+
+/// The report of one layer.
+#[derive(Debug, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LayerReport {
+    /// The digest of the blob; layers of old docker archives have none.
+    pub digest: Option<Digest>,
+    /// The digest of the uncompressed tar stream.
+    pub diff_id: Digest,
+    /// The compression of the blob.
+    pub compression: String,
+    /// The size of the blob in bytes.
+    pub blob_bytes: u64,
+    /// The size of the uncompressed stream in bytes.
+    pub bytes: u64,
+    /// The number of entries, without markers.
+    pub entries: u64,
+    /// The number of markers.
+    pub whiteouts: u64,
+}

@@ -84,8 +84,8 @@ impl Private {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let marker = match calls::openat(self.directory(), MARKER, flags, Mode::RUSR | Mode::WUSR) {
             Ok(marker) => File::from(marker),
-            // Another directory was moved to the new one's path.
-            Err(Errno::EXIST) => return Ok(false),
+            // Another directory was moved to the new one's path, or another run removed the empty one.
+            Err(Errno::EXIST | Errno::NOENT) => return Ok(false),
             Err(error) => return Err(Error::write(self.path(), 0, error.into())),
         };
         // A filesystem may map owners; then all files of this process have the same owner.
@@ -108,6 +108,11 @@ impl Private {
             // The filesystem has no locks, so nothing is swept on it.
             Err(_) => false,
         };
+        let found = rustix::fs::statat(self.scratch.directory(), MARKER, AtFlags::SYMLINK_NOFOLLOW);
+        if matches!(found, Err(Errno::NOENT)) {
+            // Another run locked the empty marker first, and removed it.
+            return Ok(false);
+        }
         let text = OwnerFile { owner: Owner::this(), inode: inode.st_ino }.to_string();
         marker.write_all_at(text.as_bytes(), 0).map_err(|error| Error::write(self.scratch.path(), 0, error))?;
         Ok(true)
@@ -191,7 +196,8 @@ impl Private {
             stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == (own.st_dev, own.st_ino))
         };
         let remove = |name: &[u8]| is_own(name) && rustix::fs::unlinkat(&self.parent, name, AtFlags::REMOVEDIR).is_ok();
-        if remove(self.name.as_bytes()) {
+        // Another run may have removed the empty directory already.
+        if remove(self.name.as_bytes()) || own.st_nlink == 0 {
             return true;
         }
         // The owner of the parent may have renamed the directory.

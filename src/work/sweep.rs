@@ -7,9 +7,8 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, DirEntry, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, DirEntry, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::PREFIXES;
@@ -17,9 +16,6 @@ use super::private::{MARKER, is_empty, is_fresh_name, read_marker};
 use super::remove::{self, LargeFiles, RemovalDeadline};
 use crate::calls;
 use crate::cancel::Cancel;
-
-/// The age from which on an empty directory without a marker is not one that is just being created.
-const OLD: Duration = Duration::from_secs(60);
 
 /// Removes the abandoned directories in a directory. A directory that cannot be read or removed stays.
 pub(super) fn sweep(parent: BorrowedFd<'_>, cancel: &Cancel) {
@@ -51,9 +47,9 @@ fn consider(parent: BorrowedFd<'_>, name: &CStr, cancel: &Cancel) -> Result<(), 
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let marker = match calls::openat(&directory, MARKER, flags, Mode::empty()) {
         Ok(marker) => File::from(marker),
-        Err(Errno::NOENT) if is_old(&stat) => {
+        Err(Errno::NOENT) => {
             // The run was killed between creating the directory and the marker, or between removing the marker and the
-            // directory: the directory is empty, or stays.
+            // directory: the directory is empty, or stays. A run that is just between the two makes another one.
             let _ = rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR);
             return Ok(());
         }
@@ -63,7 +59,7 @@ fn consider(parent: BorrowedFd<'_>, name: &CStr, cancel: &Cancel) -> Result<(), 
         FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
             && (found.st_uid, found.st_nlink) == (stat.st_uid, 1)
     });
-    if !is_plain || !is_abandoned(&marker, &directory, &stat) {
+    if !is_plain {
         return Ok(());
     }
     match calls::flock(&marker, FlockOperation::NonBlockingLockExclusive) {
@@ -73,6 +69,7 @@ fn consider(parent: BorrowedFd<'_>, name: &CStr, cancel: &Cancel) -> Result<(), 
     }
     // Another run may have swept it meanwhile; the marker is unlinked then.
     if rustix::fs::fstat(&marker).is_ok_and(|found| found.st_nlink == 1)
+        && is_abandoned(&marker, &directory, stat.st_ino)
         && remove::contents(
             directory.as_fd(),
             MARKER,
@@ -87,11 +84,11 @@ fn consider(parent: BorrowedFd<'_>, name: &CStr, cancel: &Cancel) -> Result<(), 
     Ok(())
 }
 
-/// Returns true if the marker proves it, or if the marker is incomplete and the only file.
-fn is_abandoned(marker: &File, directory: &OwnedFd, stat: &Stat) -> bool {
+/// Returns true if a locked marker proves it: its process is gone, or was killed before it wrote the marker.
+fn is_abandoned(marker: &File, directory: &OwnedFd, inode: u64) -> bool {
     match read_marker(marker) {
-        Some(found) => found.inode == stat.st_ino && found.owner.is_some_and(|owner| owner.is_gone()),
-        None => is_old(stat) && is_empty(marker) && holds_marker_alone(directory),
+        Some(found) => found.inode == inode && found.owner.is_some_and(|owner| owner.is_gone()),
+        None => is_empty(marker) && holds_marker_alone(directory),
     }
 }
 
@@ -100,9 +97,4 @@ fn holds_marker_alone(directory: &OwnedFd) -> bool {
         entry.is_ok_and(|entry| matches!(entry.file_name().to_bytes(), b"." | b"..") || entry.file_name() == MARKER)
     };
     calls::names_in(directory).is_ok_and(|entries| entries.into_iter().all(is_known))
-}
-
-fn is_old(stat: &Stat) -> bool {
-    let changed = u64::try_from(stat.st_ctime).map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
-    changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > OLD))
 }

@@ -106,10 +106,45 @@ fn only_directories_of_killed_runs_are_removed() {
 }
 
 #[test]
+fn directories_of_runs_killed_while_they_began_are_removed() {
+    let parent = tempfile::tempdir().unwrap();
+    let at = |name: &str| parent.path().join(name);
+    let [bare, begun, written] = [(); 3].map(|()| private::fresh_name(WORK_PREFIX));
+    for name in [&bare, &begun, &written] {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    for name in [&begun, &written] {
+        std::fs::write(at(name).join("planish-owner"), "").unwrap();
+    }
+    std::fs::write(at(&written).join("x"), "x").unwrap();
+    drop(create(parent.path()));
+    assert_eq!(names(parent.path()), [written], "files stay without a marker that names their owner");
+}
+
+#[test]
+fn runs_that_begin_together_keep_their_directories() {
+    let parent = tempfile::tempdir().unwrap();
+    let begin = || {
+        for _ in 0..50 {
+            let work = create(parent.path());
+            assert!(work.make_file("x").is_ok() && work.path().exists());
+            assert!(work.remove());
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(begin);
+        }
+    });
+    assert_eq!(names(parent.path()), [""; 0]);
+}
+
+#[test]
 fn directories_without_our_marker_stay() {
     let parent = tempfile::tempdir().unwrap();
     let at = |name: &str| parent.path().join(name);
-    // Only a name; a name with another directory's marker, as a copy has; a name with a checksum and no marker.
+    // Only a name; a name with another directory's marker, as a copy has; a name with a checksum, a file and no marker.
     std::fs::create_dir(at("planish-work-notes")).unwrap();
     std::fs::write(at("planish-work-notes/thesis"), "x").unwrap();
     std::fs::write(at(".out.planish-mine.tmp"), "x").unwrap();
@@ -120,19 +155,17 @@ fn directories_without_our_marker_stay() {
     let unmarked = private::fresh_name(BESIDE_PREFIX);
     std::fs::create_dir(at(&unmarked)).unwrap();
     std::fs::write(at(&unmarked).join("x"), "x").unwrap();
-    let young = private::fresh_name(WORK_PREFIX);
-    std::fs::create_dir(at(&young)).unwrap();
     // Other users that may enter it could have put files there.
     let open = abandon(create(parent.path()));
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
-    for name in [&copied, &unmarked, &young] {
+    for name in [&copied, &unmarked] {
         std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
     let open = open.file_name().unwrap().to_str().unwrap().to_owned();
     drop(create(parent.path()));
     let mut expected: Vec<String> =
         [".out.planish-mine.tmp", "planish-work-notes"].map(String::from).into_iter().collect();
-    expected.extend([copied, unmarked, young, open]);
+    expected.extend([copied, unmarked, open]);
     expected.sort();
     assert_eq!(names(parent.path()), expected);
 }

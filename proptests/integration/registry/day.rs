@@ -168,20 +168,12 @@ impl Day {
         }
     }
 
-    /// Removes the empty directory of a run that was killed before it marked its work directory. Later runs remove it
-    /// after a minute.
-    pub fn forget_unmarked(&self) {
-        for entry in self.bench.at("tmp").read_dir().unwrap().flatten() {
-            // Fails unless the directory is empty.
-            let _ = std::fs::remove_dir(entry.path());
-        }
-    }
-
     /// I3 and I4: the temporary directory is empty, and the neighbouring files are unchanged.
     #[track_caller]
     pub fn nothing_outside(&self) {
+        let left = files_below(&self.bench.at("tmp"));
         let count = self.bench.at("tmp").read_dir().unwrap().count();
-        assert_eq!(count, 0, "{}: files in TMPDIR", self.id);
+        assert_eq!(count, 0, "{}: files in TMPDIR: {left:?}", self.id);
         let canary: Vec<_> = self.bench.at("canary").read_dir().unwrap().map(|e| e.unwrap().file_name()).collect();
         assert_eq!(canary, ["secret"], "{}", self.id);
         let secret = self.bench.at("canary/secret");

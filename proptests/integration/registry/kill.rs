@@ -105,7 +105,6 @@ fn killed_at_random(rounds: u64) {
             }
         }
     }
-    day.forget_unmarked();
     day.recovers(&[]);
 }
 

@@ -330,6 +330,6 @@ mod tests {
         let started = Instant::now();
         let error = shell("sleep 60 & sleep 60", 100, &cancel).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Cancelled(Signal::Terminate)));
-        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(started.elapsed() < Duration::from_secs(30));
     }
 }

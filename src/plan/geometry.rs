@@ -385,7 +385,7 @@ mod tests {
                 }
             }
         }
-        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+        assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
         assert!(check_inodes(u32::MAX.into()).is_ok());
         let refused = check_inodes(1 << 32).unwrap_err();
         assert_eq!(refused.to_string(), "the filesystem would have 4294967296 inodes, ext4 numbers at most 4294967295");

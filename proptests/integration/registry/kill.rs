@@ -79,7 +79,7 @@ fn a_signal_ends_a_download_and_leaves_no_part() {
         kill_process(Pid::from_child(&child), signal).unwrap();
         let status = wait(&mut child, PATIENCE).expect("planish did not stop");
         assert_eq!(status.code(), Some(code), "{signal:?}");
-        assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
         day.cache_is_sound();
         day.no_partial();
         day.nothing_outside();

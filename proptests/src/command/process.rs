@@ -212,9 +212,9 @@ mod tests {
     #[test]
     fn a_daemon_with_the_pipes_does_not_delay_the_end() {
         let before = Instant::now();
-        let ended = sh("setsid sleep 5 & echo done", LONG).unwrap();
+        let ended = sh("setsid sleep 60 & echo done", LONG).unwrap();
         assert_eq!(ended.stdout, b"done\n");
-        assert!(before.elapsed() < Duration::from_secs(4));
+        assert!(before.elapsed() < Duration::from_secs(30));
     }
 
     #[test]

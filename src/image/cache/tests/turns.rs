@@ -136,7 +136,7 @@ fn waiting_ends_on_cancellation() {
         cancel.raise(Signal::Terminate);
         assert_eq!(waiting.join().unwrap().unwrap_err().fault().exit_code(), 143);
     });
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[test]

@@ -57,7 +57,8 @@ pub fn apply(streams: impl IntoIterator<Item = Vec<u8>>, limits: Limits) -> Resu
         let digest = Digest::of(Algorithm::Sha256, b"");
         let place = LayerPlace { number: usize::from(id) + 1, count: usize::from(id) + 1, digest, injection: None };
         let blob_bytes = tar.len() as u64;
-        let layer = Layer { place, tar: tar.into(), spool: None, compression: Compression::None, blob_bytes };
+        let (tar_bytes, compression) = (tar.len() as u64, Compression::None);
+        let layer = Layer { place, tar: tar.into(), tar_bytes, absent: None, spool: None, compression, blob_bytes };
         let notes = Notes::default();
         let changes = layer.changes(&budget, false, &notes).map(|change| change.map_err(Fault));
         tree.apply(LayerId(id), changes, &notes, &|| Ok(())).map_err(|Fault(error)| error)?;

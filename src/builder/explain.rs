@@ -80,7 +80,8 @@ impl Image {
         let cleaned = ImagePath::of_link_target(path).map_err(refused)?;
         let names = |path: &[u8]| path.split(|b| *b == b'/').filter(|name| !name.is_empty()).map(Vec::from).collect();
         let given: Vec<Vec<u8>> = names(cleaned.as_bytes());
-        let (flat, observer) = self.observe(Observer::of_path(given.clone()))?;
+        let observe = |names: &[Vec<u8>]| self.observe(&|| Observer::of_path(names.to_vec()));
+        let (flat, observer) = observe(&given)?;
         let found = flat.tree.find_path(path.strip_suffix(b"/").unwrap_or(path));
         let resolved = match &found {
             Ok(found) => found.path.clone(),
@@ -92,7 +93,7 @@ impl Image {
             (flat, observer)
         } else {
             drop((flat, observer));
-            self.observe(Observer::of_path(resolved.clone()))?
+            observe(&resolved)?
         };
         let steps = observer.into_life();
         if let (true, Err(missing)) = (steps.is_empty(), &found) {

@@ -13,11 +13,12 @@ use crate::image;
 use crate::image::{ImageReference, OpenImage, OpenOptions, Platform};
 #[cfg(feature = "registry")]
 use crate::image::{PullOptions, PullPolicy, registry::RegistryOptions};
+use crate::layer::listing::{ListingOptions, Listings};
 use crate::limits::Limits;
 use crate::path::{Quoted, Shortened};
 use crate::progress::{NoProgress, Progress, Stage};
 use crate::time::Timestamp;
-use crate::tree::flatten::{FlatImage, ReadOptions, flatten, flatten_observed};
+use crate::tree::flatten::{FlatImage, ReadOptions, View, flatten_for};
 use crate::tree::observe::Observer;
 use crate::tree::{Found, Missing, MissingReason, Tree};
 use crate::work::WorkDir;
@@ -144,24 +145,54 @@ impl Image {
     /// A layer cannot be read, does not match its digest, or cannot be applied; a limit is exceeded; the run was
     /// cancelled.
     pub fn flatten(&self) -> Result<FlatImage> {
+        self.flatten_for(&mut View::default())
+    }
+
+    /// Returns the tree like [`Image::flatten`], for a caller who does not read the contents of files: those of a layer may
+    /// be absent, and then have a size and no bytes.
+    ///
+    /// With [`ImageOptions::listings`], a layer whose listing is in the cache is not decoded again.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Image::flatten`].
+    pub fn flatten_names(&self) -> Result<FlatImage> {
+        self.look(&mut |listings| self.flatten_for(&mut View { observer: None, listings }))
+    }
+
+    /// Returns the tree as [`Image::flatten_names`] does, and an observer that saw what the layers did.
+    pub(crate) fn observe(&self, observer: &dyn Fn() -> Observer) -> Result<(FlatImage, Observer)> {
+        self.look(&mut |listings| {
+            let mut view = View { observer: Some(observer()), listings };
+            let flattened = self.flatten_for(&mut view)?;
+            Ok((flattened, view.observer.unwrap_or_default()))
+        })
+    }
+
+    /// Runs a job that looks at names, with the listings of layers in the cache. A job that needs the contents of a layer
+    /// runs again, with this layer decoded.
+    pub(crate) fn look<T>(&self, job: &mut dyn FnMut(Option<&Listings<'_>>) -> Result<T>) -> Result<T> {
+        let ImageOptions { listings, progress, cancel, .. } = &self.0.options;
+        let listings = listings.as_ref().and_then(|options| Listings::of(options, &**progress, cancel));
+        let Some(mut listings) = listings else { return job(None) };
+        loop {
+            let result = job(Some(&listings));
+            let is_final = result.as_ref().is_err_and(Error::ends_the_run);
+            if is_final || !listings.want_more() {
+                return result;
+            }
+        }
+    }
+
+    /// Flattens the image for a job that looks at names.
+    pub(crate) fn flatten_for(&self, view: &mut View<'_>) -> Result<FlatImage> {
         let Inner { parts, options: ImageOptions { read, progress, cancel, .. }, work } = &*self.0;
         progress.begin(Stage::Layers, Some(parts.blob_bytes()));
-        let flattened = flatten(parts, work, read, &**progress, cancel)?;
+        let flattened = flatten_for(parts, work, read, view, &**progress, cancel)?;
         progress.end();
         parts.notes.iter().for_each(|note| flattened.notes.add(note.clone()));
         flattened.notes.check()?;
         Ok(flattened)
-    }
-
-    /// Flattens the image, and lets an observer see what its layers do.
-    pub(crate) fn observe(&self, observer: Observer) -> Result<(FlatImage, Observer)> {
-        let Inner { parts, options: ImageOptions { read, progress, cancel, .. }, work } = &*self.0;
-        progress.begin(Stage::Layers, Some(parts.blob_bytes()));
-        let observed = flatten_observed(parts, work, read, observer, &**progress, cancel)?;
-        progress.end();
-        parts.notes.iter().for_each(|note| observed.0.notes.add(note.clone()));
-        observed.0.notes.check()?;
-        Ok(observed)
     }
 
     /// Finds a path of the flattened image, following symlinks among its parents as in a chroot, and with a final `/`
@@ -213,13 +244,20 @@ impl Image {
 pub struct ImageOptions {
     pub(crate) read: ReadOptions,
     pub(crate) work_dir: Option<PathBuf>,
+    pub(crate) listings: Option<ListingOptions>,
     pub(crate) progress: Arc<dyn Progress>,
     pub(crate) cancel: Cancel,
 }
 
 impl Default for ImageOptions {
     fn default() -> Self {
-        Self { read: ReadOptions::default(), work_dir: None, progress: Arc::new(NoProgress), cancel: Cancel::default() }
+        Self {
+            read: ReadOptions::default(),
+            work_dir: None,
+            listings: None,
+            progress: Arc::new(NoProgress),
+            cancel: Cancel::default(),
+        }
     }
 }
 
@@ -280,6 +318,15 @@ impl ImageOptions {
     #[must_use]
     pub fn work_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.work_dir = Some(directory.into());
+        self
+    }
+
+    /// Keeps the listings of layers in a cache, for [`Image::flatten_names`], [`Image::layers`] and [`Image::explain`]: a
+    /// layer that they read once is not decoded again. `bytes_max` is the limit on their size on disk, 256 MiB if `None`.
+    /// Default: all layers are decoded.
+    #[must_use]
+    pub fn listings(mut self, directory: impl AsRef<Path>, bytes_max: Option<u64>) -> Self {
+        self.listings = Some(ListingOptions::new(directory.as_ref(), bytes_max));
         self
     }
 

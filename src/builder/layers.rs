@@ -71,7 +71,7 @@ impl Image {
     ///
     /// The image cannot be read; the run was cancelled.
     pub fn layers(&self) -> Result<LayersReport> {
-        let (flat, observer) = self.observe(Observer::default())?;
+        let (flat, observer) = self.observe(&Observer::default)?;
         let parts = self.parts();
         let instructions = history::instructions(&history::of(&parts.config, parts.layers.len()), parts.layers.len());
         let mut counts = vec![BTreeMap::new(); flat.layers.len()];

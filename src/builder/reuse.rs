@@ -7,7 +7,7 @@ use crate::cancel::Cancel;
 use crate::copy::{OpenFile, copy_and_hash};
 use crate::digest::Digest;
 use crate::engine::timing::StageTimer;
-use crate::error::{Error, ErrorKind, Fault, Result, ShownPath};
+use crate::error::{Error, Result, ShownPath};
 use crate::image::OpenImage;
 use crate::image::cache::{BuildLock, BuildTurn, BuiltFile, BuiltRecord, Cache, LockHolder, NewBuilt};
 use crate::output::report::Report;
@@ -159,7 +159,7 @@ impl<'a> Reuse<'a> {
     fn tolerate<T>(&self, result: Result<T>) -> Result<Option<T>> {
         match result {
             Ok(value) => Ok(Some(value)),
-            Err(error) if ends_the_run(&error) => Err(error),
+            Err(error) if error.ends_the_run() => Err(error),
             Err(error) => {
                 let text = format!("without the cache's finished filesystems: {error}");
                 self.progress.event(&Event::Warning(&text));
@@ -167,11 +167,6 @@ impl<'a> Reuse<'a> {
             }
         }
     }
-}
-
-fn ends_the_run(error: &Error) -> bool {
-    matches!(error.fault(), Fault::Signal(_) | Fault::Bug)
-        || matches!(error.kind(), ErrorKind::Deadline { .. } | ErrorKind::NoMemory)
 }
 
 /// Parses the report in a record; one of a later version of planish may be of another form.

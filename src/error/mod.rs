@@ -330,6 +330,12 @@ impl Error {
         &self.0
     }
 
+    /// Returns true if an error of the cache must end a run that could go on without the cache.
+    pub(crate) fn ends_the_run(&self) -> bool {
+        matches!(self.fault(), Fault::Signal(_) | Fault::Bug)
+            || matches!(self.kind(), ErrorKind::Deadline { .. } | ErrorKind::NoMemory)
+    }
+
     /// Returns whose fault it is.
     #[must_use]
     pub fn fault(&self) -> Fault {

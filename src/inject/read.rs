@@ -91,6 +91,8 @@ impl InjectOptions<'_> {
         let Stream { file, digest: whole, bytes, entries } = stream.finish()?;
         let spool = self.budget.map(&file).map_err(Error::io("map a file in", self.work.path()))?;
         let layer = Layer {
+            absent: None,
+            tar_bytes: 0,
             place: place(injection, number, &whole),
             tar: spool.bytes(),
             spool: Some(spool),

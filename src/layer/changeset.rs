@@ -59,6 +59,7 @@ impl Layer {
     /// the layer, unless `keep_selinux`.
     pub fn changes<'a>(&'a self, budget: &'a Budget, keep_selinux: bool, notes: &'a Notes) -> Changeset<'a> {
         let members = tar::Reader::new(self.tar.clone(), budget.limits()).with_extents_left(budget.extents_left());
+        let members = members.of_bare(self.absent.is_some());
         Changeset { layer: self, members, budget, keep_selinux, notes }
     }
 }
@@ -234,9 +235,10 @@ impl Changeset<'_> {
     fn content(&self, member: &tar::TarEntry) -> Content {
         // The tar reader guarantees that the stored bytes lie within the stream.
         let tar::Content { offset, stored, map } = &member.content;
-        let content = match &self.layer.spool {
-            Some(spool) => Content::spooled(spool, *offset, *stored),
-            None => {
+        let content = match (&self.layer.absent, &self.layer.spool) {
+            (Some(absent), _) => Content::absent(absent, *stored),
+            (None, Some(spool)) => Content::spooled(spool, *offset, *stored),
+            (None, None) => {
                 let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX).min(self.layer.tar.len());
                 Content::dense(self.layer.tar.slice(at(*offset)..at(offset.saturating_add(*stored))))
             }

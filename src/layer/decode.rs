@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::listing::Absent;
 use super::pipeline::{ReadAhead, Sink, WriteBehind};
 use super::spool::{Spool, Spools};
 use super::store::Store;
@@ -33,7 +34,7 @@ const PIPELINE_FROM: u64 = 256 << 10;
 
 /// The window that zstd's levels up to 19 use: 8 MiB. Every decoder may use it; only one decoder at a time may use a
 /// larger one.
-const COMMON_WINDOW_LOG: u32 = 23;
+pub(super) const COMMON_WINDOW_LOG: u32 = 23;
 
 /// The limits that all layers of an image share.
 #[derive(Debug)]
@@ -92,6 +93,19 @@ impl Budget {
     /// The file cannot be mapped.
     pub fn map(&self, file: &File) -> std::io::Result<Arc<Spool>> {
         self.spools.map(file, ZeroMap::default())
+    }
+
+    /// Maps a stream of `bytes` bytes in a file of `directory`; an empty one is not mapped.
+    pub(super) fn map_stream(
+        &self,
+        file: &File,
+        bytes: u64,
+        zeros: ZeroMap,
+        directory: &Path,
+    ) -> Result<(Bytes, Option<Arc<Spool>>)> {
+        let map = || self.spools.map(file, zeros).map_err(Error::io("map a file in", directory));
+        let spool = if bytes == 0 { None } else { Some(map()?) };
+        Ok((spool.as_ref().map(Spool::bytes).unwrap_or_default(), spool))
     }
 
     /// Takes bytes from the budget.
@@ -174,8 +188,12 @@ fn over(limit: Limit, allowed: u64) -> Error {
 pub struct Layer {
     /// The position of the layer, and the number of layers.
     pub place: LayerPlace,
-    /// The uncompressed tar stream: a mapped, unlinked file.
+    /// The uncompressed tar stream: a mapped, unlinked file; of a listing, without contents.
     pub tar: Bytes,
+    /// The size of the whole tar stream in bytes.
+    pub tar_bytes: u64,
+    /// The contents that are not in `tar`, of a listing; `None` if all are.
+    pub absent: Option<Arc<Absent>>,
     /// The mapping that `tar` is part of; an empty stream has none.
     pub spool: Option<Arc<Spool>>,
     /// The compression of the blob.
@@ -249,12 +267,7 @@ impl LayerDecoder<'_> {
     fn run(&self) -> Result<(Layer, StreamDigests)> {
         let blob = self.blob;
         let blob_bytes = self.data.size();
-        if let Some(promised) = blob.size.filter(|size| *size != blob_bytes) {
-            return Err(self.refusal(ImageProblem::SizeMismatch { promised, actual: blob_bytes }));
-        }
-        let mut head = [0; Compression::MAGIC_LEN];
-        let head_len = self.data.read_at(0, &mut head).map_err(Error::io("read", self.directory))?;
-        let compression = Compression::of(&head[..head_len]).map_err(|problem| self.refusal(problem))?;
+        let compression = compression_of(blob, self.data, self.directory)?;
         let spool = self.work.scratch().make().map_err(Error::io("make a file in", self.directory))?;
         let mut digests = match self.spool(compression, &spool) {
             // Damaged bytes that also have the wrong digest were damaged in transit: the digest mismatch says more.
@@ -266,12 +279,10 @@ impl LayerDecoder<'_> {
         };
         self.check_digest(&digests.blob_digest)?;
         self.work.scratch().note_written(&spool);
-        // An empty file cannot be mapped.
         let zeros = std::mem::take(&mut digests.zeros);
-        let map = || self.budget.spools.map(&spool, zeros).map_err(Error::io("map a file in", self.directory));
-        let spool = if digests.bytes == 0 { None } else { Some(map()?) };
-        let tar = spool.as_ref().map(Spool::bytes).unwrap_or_default();
-        Ok((Layer { place: blob.place.clone(), tar, spool, compression, blob_bytes }, digests))
+        let (tar, spool) = self.budget.map_stream(&spool, digests.bytes, zeros, self.directory)?;
+        let (place, tar_bytes) = (blob.place.clone(), digests.bytes);
+        Ok((Layer { place, tar, tar_bytes, absent: None, spool, compression, blob_bytes }, digests))
     }
 
     /// Decompresses into `spool`; a zstd stream that needs a large window waits for its turn.
@@ -371,6 +382,18 @@ impl LayerDecoder<'_> {
     fn refusal(&self, problem: ImageProblem) -> Error {
         Error::image(Place::Layer(self.blob.place.clone()), problem)
     }
+}
+
+/// Checks the size of a blob, and returns its compression.
+pub(super) fn compression_of(blob: &LayerBlob, data: &FileSlice, directory: &Path) -> Result<Compression> {
+    let refusal = |problem| Error::image(Place::Layer(blob.place.clone()), problem);
+    let actual = data.size();
+    if let Some(promised) = blob.size.filter(|size| *size != actual) {
+        return Err(refusal(ImageProblem::SizeMismatch { promised, actual }));
+    }
+    let mut head = [0; Compression::MAGIC_LEN];
+    let head_len = data.read_at(0, &mut head).map_err(Error::io("read", directory))?;
+    Compression::of(&head[..head_len]).map_err(refusal)
 }
 
 /// Hashes the compressed bytes that pass and reports progress.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::listing::Absent;
 pub use super::octets::Octets;
 use super::spool::Spool;
 use super::store::Store;
@@ -137,6 +138,11 @@ enum Form {
     },
     Held(Box<Bytes>),
     Sparse(Box<Sparse>),
+    /// The layer comes from a listing.
+    Absent {
+        layer: Arc<Absent>,
+        len: u64,
+    },
 }
 
 #[derive(Clone)]
@@ -163,6 +169,12 @@ impl Content {
         Self(if len == 0 { Form::Empty } else { Form::Spooled { spool: Arc::clone(spool), start, len } })
     }
 
+    /// Returns a file whose bytes a listing does not have. Reading it gives none, and is recorded.
+    #[must_use]
+    pub(super) fn absent(layer: &Arc<Absent>, len: u64) -> Self {
+        Self(if len == 0 { Form::Empty } else { Form::Absent { layer: Arc::clone(layer), len } })
+    }
+
     /// Returns a file of `size` bytes whose `pieces`, in order, are stored consecutively in `self`.
     ///
     /// The pieces are sorted, do not overlap, end before `size`, and add up to the stored bytes.
@@ -178,7 +190,7 @@ impl Content {
     pub(crate) fn memory(&self, store: &Store) -> u64 {
         match &self.0 {
             Form::Sparse(sparse) => size_of::<Sparse>() as u64 + ALLOCATION + store.memory_of(sparse.map.len()),
-            Form::Empty | Form::Spooled { .. } | Form::Held(_) => 0,
+            Form::Empty | Form::Spooled { .. } | Form::Held(_) | Form::Absent { .. } => 0,
         }
     }
 
@@ -199,7 +211,7 @@ impl Content {
     pub fn size(&self) -> u64 {
         match &self.0 {
             Form::Sparse(sparse) => sparse.size,
-            Form::Empty | Form::Spooled { .. } | Form::Held(_) => self.stored_len(),
+            Form::Empty | Form::Spooled { .. } | Form::Held(_) | Form::Absent { .. } => self.stored_len(),
         }
     }
 
@@ -208,7 +220,7 @@ impl Content {
     pub fn stored_len(&self) -> u64 {
         match &self.0 {
             Form::Empty => 0,
-            Form::Spooled { len, .. } => *len,
+            Form::Spooled { len, .. } | Form::Absent { len, .. } => *len,
             Form::Held(bytes) => bytes.len() as u64,
             Form::Sparse(sparse) => sparse.stored.stored_len(),
         }
@@ -220,6 +232,10 @@ impl Content {
             Form::Spooled { spool, start, len } => spool.range(*start, *len),
             Form::Held(bytes) => bytes,
             Form::Sparse(sparse) => sparse.stored.stored(),
+            Form::Absent { layer, .. } => {
+                layer.want();
+                &[]
+            }
         }
     }
 
@@ -266,7 +282,7 @@ impl Content {
         match &self.0 {
             Form::Spooled { spool, start, .. } => Some((spool, *start)),
             Form::Sparse(sparse) => sparse.stored.spool(),
-            Form::Empty | Form::Held(_) => None,
+            Form::Empty | Form::Held(_) | Form::Absent { .. } => None,
         }
     }
 
@@ -275,7 +291,7 @@ impl Content {
         match &self.0 {
             Form::Spooled { spool, .. } => spool.touch(amount),
             Form::Sparse(sparse) => sparse.stored.touch(amount),
-            Form::Empty | Form::Held(_) => {}
+            Form::Empty | Form::Held(_) | Form::Absent { .. } => {}
         }
     }
 }

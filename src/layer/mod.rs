@@ -6,6 +6,7 @@ pub mod acl;
 mod changeset;
 mod decode;
 pub mod entry;
+pub mod listing;
 mod octets;
 mod pipeline;
 mod spool;

@@ -6,6 +6,7 @@
 //! neither whiteouts nor layers nor ext4; names and values are returned as the stream spells them, and content is
 //! located, not read.
 
+mod bare;
 mod content;
 mod entry;
 mod fault;
@@ -16,6 +17,7 @@ mod record;
 mod sparse;
 pub(crate) mod write;
 
+pub use bare::{BareFault, without_contents};
 pub use entry::{AclTexts, Content, Kind, TarEntry, Xattr};
 pub use reader::Reader;
 pub use sparse::Extent;

@@ -27,6 +27,8 @@ pub struct Reader<S> {
     extents_left: u64,
     pub(super) position: u64,
     number: u64,
+    /// True if the stream has no contents: only headers and maps.
+    bare: bool,
     pending: Pending,
     state: State,
 }
@@ -61,6 +63,7 @@ impl<S: ReadAt> Reader<S> {
             extents_left: limits.sparse_extents,
             position: 0,
             number: 1,
+            bare: false,
             pending: Pending::default(),
             state: State::Reading,
         }
@@ -70,6 +73,12 @@ impl<S: ReadAt> Reader<S> {
     #[must_use]
     pub fn with_extents_left(self, extents_left: u64) -> Self {
         Self { extents_left, ..self }
+    }
+
+    /// Reads a stream that [`without_contents`](super::without_contents) wrote, if `bare`.
+    #[must_use]
+    pub fn of_bare(self, bare: bool) -> Self {
+        Self { bare, ..self }
     }
 
     /// Returns the number of extents that are left.
@@ -226,7 +235,7 @@ impl<S: ReadAt> Reader<S> {
         let kind = Kind::of(typeflag, &name);
         let stored = number::unsigned(&fields.size, "size")?;
         let (size, content) = self.content(kind, header, &pax, pax.size.unwrap_or(stored))?;
-        self.position = self.after(content.offset, content.stored)?;
+        self.position = if self.bare { content.offset } else { self.after(content.offset, content.stored)? };
         let (uid, gid) = (number::unsigned(&fields.uid, "uid")?, number::unsigned(&fields.gid, "gid")?);
         let seconds = number::signed(&fields.mtime, "mtime")?.clamp(i64::MIN.into(), i64::MAX.into());
         let mtime = Timestamp::from_seconds(i64::try_from(seconds).unwrap_or(i64::MAX));

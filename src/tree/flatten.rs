@@ -14,12 +14,13 @@ use crate::image::download::Fetches;
 use crate::image::{LayerBlob, LayerData, OpenImage, Platform, PullOptions};
 use crate::inject::{InjectedLayer, Placing};
 use crate::layer::entry::{Action, Change, Existing};
+use crate::layer::listing::Listings;
 use crate::layer::{Budget, Layer, decode};
 use crate::limits::Limits;
 use crate::note::{Note, NoteKind, Notes};
 
 use crate::progress::Progress;
-use crate::read_at::ReadAt;
+use crate::read_at::{FileSlice, ReadAt};
 use crate::time::Timestamp;
 use crate::tree::observe::Observer;
 use crate::tree::{ApplyFault, ApplyReport, LayerId, Tree};
@@ -106,25 +107,34 @@ pub fn flatten_with(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<FlatImage> {
-    observed(image, work, options, layers, None, progress, cancel).map(|(flattened, _)| flattened)
+    observed(image, work, options, layers, &mut View::default(), progress, cancel)
 }
 
-/// Flattens an image like [`flatten`], and lets an observer see what its layers do.
+/// A view of an image by who looks at its names.
+#[derive(Default)]
+pub(crate) struct View<'a> {
+    /// An observer of what the layers do.
+    pub observer: Option<Observer>,
+    /// The listings of layers; `None`: all layers are decoded.
+    pub listings: Option<&'a Listings<'a>>,
+}
+
+/// Flattens an image like [`flatten`], by the listings of its layers where there are some. The contents of files may be
+/// absent: see [`Listings::want_more`].
 ///
 /// # Errors
 ///
 /// The errors of [`flatten`].
-pub fn flatten_observed(
+pub(crate) fn flatten_for(
     image: &OpenImage,
     work: &WorkDir,
     options: &ReadOptions,
-    observer: Observer,
+    view: &mut View<'_>,
     progress: &dyn Progress,
     cancel: &Cancel,
-) -> Result<(FlatImage, Observer)> {
-    let budget = Budget::new(options.limits.clone());
-    let (flattened, observer) = observed(image, work, options, (&budget, &[]), Some(observer), progress, cancel)?;
-    Ok((flattened, observer.unwrap_or_default()))
+) -> Result<FlatImage> {
+    let budget = Budget::new(options.limits.clone()).with_jobs(options.jobs);
+    observed(image, work, options, (&budget, &[]), view, progress, cancel)
 }
 
 fn observed(
@@ -132,12 +142,12 @@ fn observed(
     work: &WorkDir,
     options: &ReadOptions,
     (budget, injected): (&Budget, &[InjectedLayer]),
-    observer: Option<Observer>,
+    view: &mut View<'_>,
     progress: &dyn Progress,
     cancel: &Cancel,
-) -> Result<(FlatImage, Option<Observer>)> {
+) -> Result<FlatImage> {
     let fetches = Fetches::of(&image.layers, cancel);
-    let reading = LayerReader { fetches: &fetches, work, budget, progress };
+    let reading = LayerReader { fetches: &fetches, work, budget, listings: view.listings, progress };
     let (senders, receivers): (Vec<_>, Vec<_>) = image.layers.iter().map(|_| mpsc::channel()).unzip();
     // A worker owns its layer's sender, so that a receiver never waits for a sender that was dropped.
     let queue: Queue<'_> = Mutex::new(largest_first(image.layers.iter().enumerate().zip(senders).collect()));
@@ -150,7 +160,7 @@ fn observed(
         .with_inodes_max(options.limits.entries)
         .with_link_steps_max(options.limits.symlink_steps)
         .with_memory(Arc::clone(budget.memory()), budget.store(work.scratch()))
-        .with_observer(observer);
+        .with_observer(view.observer.take());
     let notes = Notes::new(work.scratch().clone(), options.limits.note_bytes);
     let mut flattened = FlatImage { tree, layers: vec![], notes };
     std::thread::scope(|scope| {
@@ -177,7 +187,7 @@ fn observed(
         }
         Ok(())
     })?;
-    let observer = flattened.tree.take_observer();
+    view.observer = flattened.tree.take_observer();
     for injection in injected {
         flattened.inject(injection, budget, options.keep_selinux, cancel)?;
     }
@@ -186,7 +196,7 @@ fn observed(
     if let Err((path, problem)) = resolved {
         return Err(flattened.tree.take_failure().unwrap_or_else(|| Error::image(Place::Path(path), problem)));
     }
-    Ok((flattened, observer))
+    Ok(flattened)
 }
 
 type Sender = mpsc::Sender<Result<Layer>>;
@@ -219,16 +229,30 @@ struct LayerReader<'a> {
     fetches: &'a Fetches<'a>,
     work: &'a WorkDir,
     budget: &'a Budget,
+    listings: Option<&'a Listings<'a>>,
     progress: &'a dyn Progress,
 }
 
 impl LayerReader<'_> {
-    /// Waits for a layer's bytes and decodes them; damaged bytes from the cache are fetched again, once.
+    /// Waits for a layer's bytes, and takes it from its listing or decodes it.
     fn read(&self, index: usize, blob: &LayerBlob) -> Result<Layer> {
-        let Self { fetches, work, budget, progress } = *self;
+        let Self { fetches, work, budget, progress, .. } = *self;
+        let data = fetches.take(index, progress)?;
+        let Some(listings) = self.listings else { return self.decode(blob, data) };
+        if let Some(listed) = listings.take(blob, &data, work, budget)? {
+            return Ok(listed);
+        }
+        let layer = self.decode(blob, data)?;
+        listings.keep(blob, &layer, budget)?;
+        Ok(layer)
+    }
+
+    /// Decodes a layer; damaged bytes from the cache are fetched again, once.
+    fn decode(&self, blob: &LayerBlob, data: FileSlice) -> Result<Layer> {
+        let Self { fetches, work, budget, progress, .. } = *self;
         let stop = fetches.stop();
         let read = |data| decode(blob, &data, work, budget, progress, stop);
-        match read(fetches.take(index, progress)?) {
+        match read(data) {
             Err(error) => match blob.data.refetch(&error, progress, stop)? {
                 Some(data) => read(data),
                 None => Err(error),
@@ -334,7 +358,7 @@ impl FlatImage {
             diff_id: blob.diff_id.clone(),
             compression: layer.compression.to_string(),
             blob_bytes: layer.blob_bytes,
-            bytes: layer.tar.len() as u64,
+            bytes: layer.tar_bytes,
             entries: applied.entries,
             whiteouts: applied.whiteouts,
         });

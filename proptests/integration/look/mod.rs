@@ -6,6 +6,7 @@ mod explain;
 mod export;
 mod inspect;
 mod layers;
+mod listings;
 mod ls;
 mod sources;
 mod stacks;

@@ -15,6 +15,23 @@ fn an_exported_tree_is_the_model_s_and_the_counts_agree() {
     hold(&mut Exported, laws::named("model-agreement"), 300, 4);
 }
 
+#[test]
+fn listings_of_layers_tell_what_the_layers_tell() {
+    hold(&mut Listed, laws::named("model-agreement"), 40, 4);
+}
+
+/// The tree of a stack, looked at by listings.
+struct Listed;
+
+impl Subject for Listed {
+    fn flatten(&mut self, layers: &[Layer]) -> Outcome {
+        match listed(layers) {
+            Ok(listing) => Outcome::Tree(listing),
+            Err(error) => Outcome::Refused(error.to_string()),
+        }
+    }
+}
+
 /// The tree of an image whose only layer is the exported tree of a stack.
 struct Exported;
 
@@ -78,4 +95,39 @@ fn lives(image: &Image, tree: &planish::tree::Tree) -> planish::Result<()> {
         assert!(life.steps.iter().any(|step| step.layer == usize::from(child.layer.0) + 1), "{life:?}");
     }
     Ok(())
+}
+
+/// Tells the same by the layers, by listings that are made, and by listings that are there.
+fn listed(layers: &[Layer]) -> planish::Result<Listing> {
+    let cache = tempfile::tempdir().unwrap();
+    let archive = Layout::new().tag("latest", &WrittenImage::new(layers.iter().cloned())).to_tar();
+    let image = open(&archive)?;
+    let tree = image.flatten()?.tree;
+    let documents = |image: &Image| {
+        let mut documents = vec![serde_json::to_string(&image.layers().unwrap()).unwrap()];
+        let mut walk = tree.walk();
+        for _ in 0..4 {
+            let Some(visit) = walk.advance() else { break };
+            // The root has no life where no layer mentions it.
+            let life = image.explain(visit.path).map(|life| serde_json::to_string(&life).unwrap());
+            documents.push(life.unwrap_or_else(|error| error.to_string()));
+        }
+        documents
+    };
+    let expected = (documents(&image), names(&tree));
+    let options = Image::options().platform("linux/amd64".parse().unwrap());
+    let options = options.listings(cache.path().join("cache"), None);
+    for round in ["made", "used"] {
+        let image = options.from_reader(&archive[..])?;
+        assert_eq!((documents(&image), names(&image.flatten_names()?.tree)), expected, "{round}");
+    }
+    Ok(listing(&tree))
+}
+
+fn names(tree: &planish::tree::Tree) -> Vec<String> {
+    let (mut walk, mut names) = (tree.walk(), Vec::new());
+    while let Some(visit) = walk.advance() {
+        names.push(serde_json::to_string(&planish::NameReport::of(tree, &visit)).unwrap());
+    }
+    names
 }

@@ -5,6 +5,7 @@ pub mod cache;
 pub mod dash;
 pub mod inject;
 pub mod limits;
+pub mod listing;
 pub mod login;
 pub mod read;
 pub mod remote;

@@ -7,7 +7,7 @@ use planish::LifeReport;
 use planish::tree::{Cause, LifeEvent};
 
 use super::ls::mode;
-use crate::cli::arguments::read;
+use crate::cli::arguments::{listing, read};
 use crate::cli::exit::Failure;
 use crate::cli::{stdout, summary};
 
@@ -18,6 +18,8 @@ pub struct ExplainArguments {
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]
+    listing: listing::ListingArguments,
+    #[command(flatten)]
     read: read::ReadArguments,
     /// The path in the image; symlinks among its parents are followed in the final tree
     #[arg(help_heading = clap::builder::Resettable::Reset)]
@@ -26,7 +28,7 @@ pub struct ExplainArguments {
 
 /// Runs the command.
 pub fn run(arguments: &ExplainArguments) -> Result<(), Failure> {
-    let job = read::Job::of(&arguments.read)?;
+    let job = arguments.listing.apply(read::Job::of(&arguments.read)?, arguments.read.cache());
     let image = job.open()?;
     let result = image.explain(arguments.path.as_bytes());
     job.observer.end();

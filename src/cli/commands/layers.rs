@@ -2,7 +2,7 @@
 
 use planish::{Escaped, LayersReport};
 
-use crate::cli::arguments::read;
+use crate::cli::arguments::{listing, read};
 use crate::cli::exit::Failure;
 use crate::cli::{stdout, summary};
 
@@ -13,12 +13,14 @@ pub struct LayersArguments {
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]
+    listing: listing::ListingArguments,
+    #[command(flatten)]
     read: read::ReadArguments,
 }
 
 /// Runs the command.
 pub fn run(arguments: &LayersArguments) -> Result<(), Failure> {
-    let job = read::Job::of(&arguments.read)?;
+    let job = arguments.listing.apply(read::Job::of(&arguments.read)?, arguments.read.cache());
     let image = job.open()?;
     let result = image.layers();
     job.observer.end();

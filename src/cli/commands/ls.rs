@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use planish::tree::{Found, Tree, Walk};
 use planish::{DateTime, FileType, Image, NameReport};
 
-use crate::cli::arguments::read;
+use crate::cli::arguments::{listing, read};
 use crate::cli::color::{self, Colors};
 use crate::cli::exit::Failure;
 use crate::cli::json::{Head, ListDocument};
@@ -38,6 +38,8 @@ pub struct LsArguments {
     #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]
+    listing: listing::ListingArguments,
+    #[command(flatten)]
     read: read::ReadArguments,
     /// The path in the image; symlinks among its parents are followed as in a chroot, the last name only with a final /
     #[arg(default_value = "/", help_heading = clap::builder::Resettable::Reset)]
@@ -46,9 +48,9 @@ pub struct LsArguments {
 
 /// Runs the command.
 pub fn run(arguments: &LsArguments) -> Result<(), Failure> {
-    let job = read::Job::of(&arguments.read)?;
+    let job = arguments.listing.apply(read::Job::of(&arguments.read)?, arguments.read.cache());
     let image = job.open()?;
-    let flattened = image.flatten();
+    let flattened = image.flatten_names();
     job.observer.end();
     let tree = flattened?.tree;
     let found = image.find_path(&tree, arguments.path.as_bytes())?;

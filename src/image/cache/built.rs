@@ -127,7 +127,7 @@ impl Cache {
     /// A file cannot be read, or is not a regular file.
     pub(crate) fn built(&self, key: &Digest) -> Result<BuiltRecord> {
         let path = self.record_path(key);
-        let opened = if self.built_is_own() { open(&path)? } else { None };
+        let opened = if Self::is_own(&self.built_directory()) { open(&path)? } else { None };
         let Some((record, _)) = opened else { return Ok(BuiltRecord::Missing) };
         let Some((header, report)) = read_record(record, &path)?.filter(|(header, _)| header.key == *key) else {
             return Ok(BuiltRecord::Damaged(path));
@@ -175,7 +175,7 @@ impl Cache {
         if bytes > bytes_max || new.report.len() as u64 > RECORD_MAX / 2 {
             return Ok(false);
         }
-        self.make_built_directory()?;
+        self.make_own(&self.built_directory())?;
         self.sweep_old();
         let target = self.blob_path(new.digest);
         if !self.has(new.digest, metadata.len()) {

@@ -22,6 +22,8 @@ pub struct CheckReport {
     pub damaged: Vec<CorruptBlob>,
     /// The records of finished filesystems that are damaged.
     pub damaged_records: Vec<PathBuf>,
+    /// The listings of layers that are damaged.
+    pub damaged_listings: Vec<PathBuf>,
     /// The files below `blobs` that are not blobs.
     pub foreign_files: Vec<PathBuf>,
 }
@@ -65,6 +67,7 @@ impl Cache {
         }
         progress.end();
         checked.damaged_records = self.records()?.damaged;
+        checked.damaged_listings = self.damaged_listings()?;
         Ok(checked)
     }
 }

@@ -105,21 +105,19 @@ impl Cache {
         if is_layout(&layout)? { Ok(()) } else { self.replace(LAYOUT, layout_text().as_bytes()) }
     }
 
-    /// Creates the directory of finished filesystems, and ensures that no other user may write it.
-    pub(super) fn make_built_directory(&self) -> Result<()> {
+    /// Creates a directory for what is believed, records and listings, and ensures that no other user may write it.
+    pub(super) fn make_own(&self, path: &Path) -> Result<()> {
         self.make_writable()?;
-        let path = self.built_directory();
-        make(&path)?;
-        require_own(&path, &path.symlink_metadata().map_err(Error::io("examine", &path))?)
+        make(path)?;
+        require_own(path, &path.symlink_metadata().map_err(Error::io("examine", path))?)
     }
 
-    /// Returns true if the directory of finished filesystems is there, and no other user may write it: a record is
-    /// believed.
-    pub(super) fn built_is_own(&self) -> bool {
+    /// Returns true if such a directory is there, and no other user may write it.
+    pub(super) fn is_own(path: &Path) -> bool {
         let own = |metadata: Metadata| {
             metadata.is_dir() && metadata.uid() == rustix::process::geteuid().as_raw() && metadata.mode() & 0o022 == 0
         };
-        self.built_directory().symlink_metadata().is_ok_and(own)
+        path.symlink_metadata().is_ok_and(own)
     }
 
     /// Ensures that the directory belongs to this user and no other user may write it. Its path may be a symlink.

@@ -8,6 +8,7 @@ use super::Cache;
 use super::file::open;
 use super::file::{TryLock, take};
 use super::index::Index;
+use super::listing::CachedListing;
 use super::scan::{BlobFile, children};
 use crate::digest::Digest;
 use crate::error::{CacheProblem, Error, ErrorKind, Result};
@@ -15,7 +16,8 @@ use crate::error::{CacheProblem, Error, ErrorKind, Result};
 /// The age from which on files of killed processes are swept during other work.
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The blobs to remove: by default those that no image of the index needs and that are no finished filesystem.
+/// The blobs to remove: by default those that no image of the index needs and that are no finished filesystem. Listings
+/// of layers are treated like blobs, and nothing needs them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PruneOptions {
     /// The number of bytes to keep: the least recently used blobs are removed until the rest fits.
@@ -36,6 +38,8 @@ pub struct PruneReport {
     pub references: Vec<String>,
     /// The build keys of finished filesystems that are gone; the filesystems are among the blobs.
     pub filesystems: Vec<Digest>,
+    /// The diff IDs of layers whose listings are gone.
+    pub listings: Vec<Digest>,
     /// The number of partial blobs left by killed processes, and of damaged records.
     pub leftovers: usize,
     /// The size of everything removed, in bytes on disk.
@@ -56,6 +60,15 @@ pub struct RemovedBlob {
     pub digest: Digest,
     /// The size in bytes on disk.
     pub bytes: u64,
+}
+
+/// A blob, or the listing of a layer.
+struct PrunableFile {
+    /// The digest, or the diff ID of the layer.
+    digest: Digest,
+    bytes: u64,
+    used: SystemTime,
+    is_listing: bool,
 }
 
 pub(super) enum Removal {
@@ -100,36 +113,63 @@ impl Cache {
     }
 
     fn prune_blobs(&self, index: Option<&Index>, options: &PruneOptions, pruned: &mut PruneReport) -> Result<()> {
-        let mut blobs = self.blob_files()?.blobs;
-        blobs.sort_by_key(|blob| blob.used);
-        let mut left: u64 = blobs.iter().map(|blob| blob.disk).sum();
+        let mut files = self.prunable()?;
+        files.sort_by_key(|file| file.used);
+        let mut left: u64 = files.iter().map(|file| file.bytes).sum();
         let bounded = options.keep_bytes.is_some() || options.older_than.is_some();
         let needed = if bounded { BTreeSet::new() } else { self.needed(index)? };
         let now = SystemTime::now();
-        for BlobFile { digest, disk: size, used, .. } in blobs {
+        for PrunableFile { digest, bytes: size, used, is_listing } in files {
             let goes = if bounded {
                 let age = now.duration_since(used).unwrap_or_default();
                 options.older_than.is_some_and(|bound| age > bound)
                     || options.keep_bytes.is_some_and(|keep| left > keep)
             } else {
-                !needed.contains(&digest)
+                is_listing || !needed.contains(&digest)
             };
             let removal = if goes {
-                discard(&self.blob_path(&digest), options.dry_run, WithoutLocks::Remove)?
+                let path = if is_listing { self.listing_path(&digest) } else { self.blob_path(&digest) };
+                discard(&path, options.dry_run, WithoutLocks::Remove)?
             } else {
                 Removal::Stays
             };
-            if let Removal::Gone(_) = removal {
-                left -= size;
-                pruned.bytes += size;
-                pruned.blobs.push(RemovedBlob { digest, bytes: size });
-            } else {
-                pruned.in_use += usize::from(matches!(removal, Removal::InUse));
-                pruned.kept += 1;
-                pruned.kept_bytes += size;
+            match removal {
+                Removal::Gone(_) => {
+                    left -= size;
+                    pruned.bytes += size;
+                    if is_listing {
+                        pruned.listings.push(digest);
+                    } else {
+                        pruned.blobs.push(RemovedBlob { digest, bytes: size });
+                    }
+                }
+                Removal::InUse | Removal::Stays => {
+                    pruned.in_use += usize::from(matches!(removal, Removal::InUse));
+                    pruned.kept += usize::from(!is_listing);
+                    pruned.kept_bytes += size;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Returns the blobs, and the listings of layers.
+    fn prunable(&self) -> Result<Vec<PrunableFile>> {
+        let blobs = self.blob_files()?.blobs.into_iter();
+        let blobs = blobs.map(|BlobFile { digest, disk: bytes, used, .. }| PrunableFile {
+            digest,
+            bytes,
+            used,
+            is_listing: false,
+        });
+        let listings = self.listing_files()?.named.into_iter();
+        let listings = listings.map(|CachedListing { diff_id: digest, bytes, used }| PrunableFile {
+            digest,
+            bytes,
+            used,
+            is_listing: true,
+        });
+        Ok(blobs.chain(listings).collect())
     }
 
     fn needed(&self, index: Option<&Index>) -> Result<BTreeSet<Digest>> {
@@ -166,7 +206,7 @@ impl Cache {
                 pruned.filesystems.push(built.key);
             }
         }
-        for path in records.damaged {
+        for path in records.damaged.into_iter().chain(self.listing_files()?.strangers) {
             if let Removal::Gone(bytes) = discard(&path, options.dry_run, WithoutLocks::Remove)? {
                 pruned.leftovers += 1;
                 pruned.bytes += bytes;

@@ -3,16 +3,16 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use planish::Escaped;
-use planish::cache::{CachedFilesystem, CachedImage};
+use planish::cache::{CachedFilesystem, CachedImage, CachedListing};
 
 use crate::cli::arguments::cache::{ThisCache, cache};
 use crate::cli::exit::Failure;
 use crate::cli::stdout;
 use crate::cli::summary;
 
-/// Lists the images and the finished filesystems in the cache
+/// Lists the images, the finished filesystems and the listings of layers in the cache
 ///
-/// Prints for each the size, how many of its blobs are present, and the time of the last use.
+/// Prints for each the size, how many of its blobs are present, and the time of the last use; listings of layers are one line.
 #[derive(Debug, clap::Args)]
 pub struct ListArguments {
     #[command(flatten)]
@@ -28,6 +28,8 @@ struct Line {
     reference: Option<String>,
     /// The build key of a finished filesystem.
     key: Option<String>,
+    /// True for the listing of a layer, whose diff ID is the digest.
+    listing: bool,
     digest: String,
     bytes: u64,
     blobs: usize,
@@ -41,15 +43,19 @@ pub fn run(arguments: &ListArguments) -> Result<(), Failure> {
     let cache = cache(&arguments.cache)?;
     let mut lines: Vec<Line> = cache.list()?.iter().map(line).collect();
     lines.extend(cache.filesystems()?.iter().map(line_of_filesystem));
+    let listings = cache.listings()?;
     if arguments.json {
+        lines.extend(listings.iter().map(line_of_listing));
         return stdout::print(&serde_json::to_string_pretty(&lines).unwrap_or_default());
     }
-    if lines.is_empty() { Ok(()) } else { stdout::print(table(&lines).trim_end()) }
+    let text = table(&lines) + &line_of_listings(&listings);
+    if text.is_empty() { Ok(()) } else { stdout::print(text.trim_end()) }
 }
 
 fn line(listed: &CachedImage) -> Line {
     Line {
         key: None,
+        listing: false,
         reference: listed.reference.as_deref().map(|reference| Escaped(reference.as_bytes()).to_string()),
         digest: listed.digest.to_string(),
         bytes: listed.bytes,
@@ -62,6 +68,7 @@ fn line(listed: &CachedImage) -> Line {
 fn line_of_filesystem(built: &CachedFilesystem) -> Line {
     Line {
         key: Some(built.key.to_string()),
+        listing: false,
         reference: Some(built.name.clone()),
         digest: built.digest.to_string(),
         bytes: built.bytes.unwrap_or_default(),
@@ -69,6 +76,30 @@ fn line_of_filesystem(built: &CachedFilesystem) -> Line {
         present: usize::from(built.bytes.is_some()),
         used: built.used.map(seconds),
     }
+}
+
+fn line_of_listing(listing: &CachedListing) -> Line {
+    Line {
+        key: None,
+        listing: true,
+        reference: None,
+        digest: listing.diff_id.to_string(),
+        bytes: listing.bytes,
+        blobs: 1,
+        present: 1,
+        used: Some(seconds(listing.used)),
+    }
+}
+
+/// Returns one line for all listings of layers.
+fn line_of_listings(listings: &[CachedListing]) -> String {
+    let bytes = listings.iter().map(|listing| listing.bytes).sum();
+    let used = listings.iter().map(|listing| listing.used).max();
+    used.map_or_else(String::new, |used| {
+        let now = seconds(SystemTime::now());
+        let layers = if listings.len() == 1 { "1 layer".into() } else { format!("{} layers", listings.len()) };
+        format!("listings of {layers}  {}  {}\n", summary::bytes(bytes), ago(now.saturating_sub(seconds(used))))
+    })
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -114,6 +145,7 @@ mod tests {
     fn a_table_has_columns() {
         let line = |reference: &str| Line {
             key: None,
+            listing: false,
             reference: Some(reference.into()),
             digest: "sha256:00".into(),
             bytes: 1024,

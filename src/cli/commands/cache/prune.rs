@@ -15,7 +15,7 @@ use crate::cli::summary;
 
 /// Removes blobs from the cache: by default those that no image in it needs
 ///
-/// Blobs in use by a running planish are kept. Prints a line for everything removed.
+/// Listings of layers are removed like blobs; they are made again when they are needed. Blobs in use by a running planish are kept. Prints a line for everything removed.
 #[derive(Debug, clap::Args)]
 pub struct PruneArguments {
     #[command(flatten)]
@@ -66,6 +66,9 @@ fn lines(pruned: &PruneReport) -> String {
     for key in &pruned.filesystems {
         let _ = writeln!(text, "filesystem of key {key}");
     }
+    for diff_id in &pruned.listings {
+        let _ = writeln!(text, "listing of layer {diff_id}");
+    }
     for reference in &pruned.references {
         let _ = writeln!(text, "{}", Escaped(reference.as_bytes()));
     }
@@ -79,6 +82,7 @@ fn json(pruned: &PruneReport) -> String {
         "blobs": blobs.map(|blob| serde_json::json!({ "digest": blob.digest, "bytes": blob.bytes })).collect::<Vec<_>>(),
         "references": references.map(|name| Escaped(name.as_bytes()).to_string()).collect::<Vec<_>>(),
         "filesystems": pruned.filesystems,
+        "listings": pruned.listings,
         "leftovers": pruned.leftovers,
         "bytes": pruned.bytes,
         "in_use": pruned.in_use,

@@ -41,7 +41,8 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     if !text.is_empty() {
         stdout::print(text.trim_end())?;
     }
-    let damaged = checked.damaged.len() + checked.damaged_records.len();
+    let derived = checked.damaged_records.len() + checked.damaged_listings.len();
+    let damaged = checked.damaged.len() + derived;
     let said = format!(
         "hashed      {} blobs, {}: {} damaged; {} other files\n",
         checked.blobs,
@@ -52,7 +53,7 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     // The exit code has the result, too.
     let _ = std::io::stderr().write_all(said.as_bytes());
     let is_built = |blob: &&CorruptBlob| filesystems.iter().any(|built| built.digest == blob.expected);
-    let built = checked.damaged.iter().filter(is_built).count() + checked.damaged_records.len();
+    let built = checked.damaged.iter().filter(is_built).count() + derived;
     if damaged == 0 { Ok(()) } else { Err(Failure::DamagedBlobs { fetched: damaged - built, built }) }
 }
 
@@ -69,6 +70,9 @@ fn lines(checked: &CheckReport) -> String {
     for path in &checked.damaged_records {
         let _ = writeln!(text, "{} is damaged: the filesystem is built again", shown(path));
     }
+    for path in &checked.damaged_listings {
+        let _ = writeln!(text, "{} is damaged: the layer is decoded again", shown(path));
+    }
     for path in &checked.foreign_files {
         let _ = writeln!(text, "{} is no blob", shown(path));
     }
@@ -84,6 +88,7 @@ fn json(checked: &CheckReport) -> String {
             .map(|blob| serde_json::json!({ "expected": blob.expected, "actual": blob.actual, "bytes": blob.bytes }))
             .collect::<Vec<_>>(),
         "damaged_records": checked.damaged_records.iter().map(|path| shown(path)).collect::<Vec<_>>(),
+        "damaged_listings": checked.damaged_listings.iter().map(|path| shown(path)).collect::<Vec<_>>(),
         "strangers": checked.foreign_files.iter().map(|path| shown(path)).collect::<Vec<_>>(),
     });
     format!("{value:#}")

@@ -2,6 +2,7 @@
 
 mod bad;
 mod index;
+mod listings;
 mod prune;
 mod turns;
 

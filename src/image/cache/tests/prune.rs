@@ -153,7 +153,14 @@ fn hashing_again_finds_damage_and_strangers() {
     foreign_files.sort();
     assert_eq!(
         checked,
-        CheckReport { blobs: 2, bytes: 7, damaged: vec![damaged], damaged_records: vec![], foreign_files }
+        CheckReport {
+            blobs: 2,
+            bytes: 7,
+            damaged: vec![damaged],
+            damaged_records: vec![],
+            damaged_listings: vec![],
+            foreign_files
+        }
     );
 }
 

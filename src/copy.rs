@@ -62,8 +62,25 @@ pub(crate) fn copy_and_hash(
 /// The file cannot be read; the run was cancelled.
 pub(crate) fn hash(file: OpenFile<'_>, progress: &dyn Progress, cancel: &Cancel) -> Result<Digest> {
     let mut hasher = Hasher::new(Algorithm::Sha256);
-    each(file, Some(&mut hasher), progress, cancel, |_, _| Ok(()))?;
+    read_all(file, progress, cancel, &mut |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
     Ok(hasher.finish())
+}
+
+/// Calls `visit` with all bytes of a file in order, at most a MiB at a time; holes are zeros, which are not read.
+///
+/// # Errors
+///
+/// The file cannot be read; an error of `visit`; the run was cancelled.
+pub(crate) fn read_all(
+    file: OpenFile<'_>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+    visit: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    each(file, progress, cancel, visit, |_, _| Ok(()))
 }
 
 fn reflink(from: OpenFile<'_>, to: OpenFile<'_>) -> bool {
@@ -80,25 +97,27 @@ fn copy_data(
     let length = from.file.metadata().map_err(Error::io("examine", from.path))?.len();
     to.file.set_len(length).map_err(Error::io("extend", to.path))?;
     let directory = to.path.parent().unwrap_or(to.path);
-    each(from, hasher, progress, cancel, |at, bytes| {
-        to.file.write_all_at(bytes, at).map_err(|error| Error::write(directory, at, error))
-    })
-}
-
-/// Calls `visit` with the offset and the bytes of each piece of data, in order, and hashes all bytes of the file.
-fn each(
-    from: OpenFile<'_>,
-    mut hasher: Option<&mut Hasher>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-    mut visit: impl FnMut(u64, &[u8]) -> Result<()>,
-) -> Result<()> {
-    let length = from.file.metadata().map_err(Error::io("examine", from.path))?.len();
+    let mut hasher = hasher;
     let mut update = |bytes: &[u8]| {
         if let Some(hasher) = &mut hasher {
             hasher.update(bytes);
         }
+        Ok(())
     };
+    each(from, progress, cancel, &mut update, |at, bytes| {
+        to.file.write_all_at(bytes, at).map_err(|error| Error::write(directory, at, error))
+    })
+}
+
+/// Calls `visit` with the offset and the bytes of each piece of data, in order, and `all` with these and the zeros of holes.
+fn each(
+    from: OpenFile<'_>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+    all: &mut dyn FnMut(&[u8]) -> Result<()>,
+    mut visit: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    let length = from.file.metadata().map_err(Error::io("examine", from.path))?.len();
     let mut buffer = vec![0; PIECE];
     let mut at = 0;
     while at < length {
@@ -106,7 +125,7 @@ fn each(
         while at < data {
             cancel.check()?;
             let count = (data - at).min(ZEROS.len() as u64);
-            update(&ZEROS[..usize::try_from(count).unwrap_or(ZEROS.len())]);
+            all(&ZEROS[..usize::try_from(count).unwrap_or(ZEROS.len())])?;
             progress.advance(count);
             at += count;
         }
@@ -115,7 +134,7 @@ fn each(
             cancel.check()?;
             let count = usize::try_from(end - at).map_or(PIECE, |rest| rest.min(PIECE));
             from.file.read_exact_at(&mut buffer[..count], at).map_err(Error::io("read", from.path))?;
-            update(&buffer[..count]);
+            all(&buffer[..count])?;
             visit(at, &buffer[..count])?;
             progress.advance(count as u64);
             at += count as u64;

@@ -164,6 +164,7 @@ pub use builder::artifact::ArtifactReport;
 pub use builder::check::{check_filesystem, is_filesystem};
 pub use builder::config::ConfigForm;
 pub use builder::diff::{DifferenceCounts, DifferenceKind, DifferenceReport};
+pub use builder::disk::DiskFormat;
 pub use builder::explain::LifeReport;
 pub use builder::export::ExportReport;
 #[doc(hidden)]

@@ -7,6 +7,7 @@ mod capture;
 mod child;
 #[cfg(feature = "registry")]
 mod credential_helper;
+mod qemu_img;
 mod tools;
 
 use std::ffi::{OsStr, OsString};
@@ -22,6 +23,7 @@ use crate::path::Escaped;
 pub use self::child::{Surroundings, kill_children};
 #[cfg(feature = "registry")]
 pub use self::credential_helper::HelperName;
+pub use self::qemu_img::QemuImg;
 pub use self::tools::{KnownFault, Tasks, Tools};
 
 use self::capture::{CapturedOutput, Pipes};

@@ -40,6 +40,8 @@ pub enum Stage {
     Transfer,
     /// Hashing the blocks for dm-verity. Counts blocks.
     Verity,
+    /// Converting the filesystem to the format of the output, and reading it back. Counts bytes.
+    Convert,
     /// Syncing and renaming.
     Publish,
     /// Hashing the blobs of the cache. Counts bytes.
@@ -50,7 +52,10 @@ impl Stage {
     /// Returns true if the amount of work is a number of bytes, and false if it is one of inodes.
     #[must_use]
     pub fn counts_bytes(self) -> bool {
-        matches!(self, Self::Fetch | Self::Layers | Self::Mkfs | Self::Cache | Self::Copy | Self::Transfer)
+        matches!(
+            self,
+            Self::Fetch | Self::Layers | Self::Mkfs | Self::Cache | Self::Copy | Self::Transfer | Self::Convert
+        )
     }
 
     /// Returns the description of the stage.
@@ -71,6 +76,7 @@ impl Stage {
             Self::Copy => "copying",
             Self::Transfer => "transferring",
             Self::Verity => "hashing blocks",
+            Self::Convert => "converting",
             Self::Publish => "publishing",
             Self::Cache => "hashing blobs",
         }

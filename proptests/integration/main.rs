@@ -14,6 +14,7 @@ mod environment;
 mod failure;
 mod fidelity;
 mod fixtures;
+mod formats;
 mod guides;
 mod host;
 mod hostile;

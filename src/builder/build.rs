@@ -6,6 +6,7 @@ use std::sync::Mutex;
 
 use crate::builder::Input;
 use crate::builder::config::{ConfigFile, ConfigForm};
+use crate::builder::disk::{DiskFormat, Packing};
 use crate::builder::image::ImageOptions;
 use crate::builder::inject::{Additions, Injected};
 use crate::builder::key;
@@ -50,6 +51,8 @@ pub(crate) struct BuildOptions {
     pub fsck: bool,
     /// True to add the digests of the tree and of the finished file to the report.
     pub digests: bool,
+    /// The format of the published file.
+    pub format: DiskFormat,
     /// The place of a dm-verity tree.
     pub verity: Option<VerityPlace>,
     /// The cache of finished filesystems.
@@ -110,6 +113,7 @@ pub(crate) fn build(
     };
     let tasks = Tasks { check: options.verify && options.fsck, ..key::writing(&options.plan) };
     let tools = Tools::find(&options.search_path, tasks, progress, cancel)?;
+    let packing = Packing::find(options.format, &options.search_path, progress, cancel)?;
     let work = WorkDir::create(work_dir.as_deref().unwrap_or(output.directory()), cancel)?;
     let partial = output.begin(cancel)?;
     if !work.is_locked() || !partial.is_locked() {
@@ -125,6 +129,15 @@ pub(crate) fn build(
             let partial = Mutex::new(Some(partial));
             workers::both(|| drop(partial.lock().map(|mut file| file.take())), || drop(work));
             return Err(error);
+        }
+    };
+    let partial = match packing {
+        None => partial,
+        Some(packing) => {
+            let (packed, description) =
+                packing.pack(&partial, &output, (options.verify, options.digests), &mut timer, cancel)?;
+            report.packed = Some(description);
+            packed
         }
     };
     // The stage's time in the report is that of the sync.
@@ -267,6 +280,7 @@ impl WriteJob<'_> {
             engine: EngineReport { name: plan.engine, reason: plan.reason.to_string() },
             filesystem: describe(partial, output, &plan, digest)?,
             verity: None,
+            packed: None,
             verified,
             notes,
             seconds: Vec::new(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::cancel::Cancel;
 use crate::error::{ErrorKind, ShownPath, ToolProblem};
-use crate::program::Tools;
+use crate::program::{QemuImg, Tools};
 use crate::work::WorkDir;
 
 /// The state of a program that a build runs.
@@ -63,6 +63,26 @@ pub fn programs(search_path: &OsStr, cancel: &Cancel) -> Vec<ProgramState> {
         }
     };
     Tools::each(search_path, cancel).into_iter().map(state).collect()
+}
+
+/// Returns the state of `qemu-img`, which only `--format qcow2` needs.
+#[must_use]
+pub fn qemu_img(search_path: &OsStr, cancel: &Cancel) -> ProgramState {
+    let found = QemuImg::find(search_path, cancel);
+    let (missing, problem) = match &found {
+        Ok(_) => (false, None),
+        Err(error) if matches!(error.kind(), ErrorKind::Tool { problem: ToolProblem::Missing, .. }) => (true, None),
+        Err(error) => (false, Some(error.to_string())),
+    };
+    let found = found.ok();
+    ProgramState {
+        name: "qemu-img",
+        path: found.as_ref().map(|program| ShownPath(program.path()).to_string()),
+        version: found.as_ref().map(|program| program.version().to_owned()),
+        problem,
+        missing,
+        usable: found.is_some(),
+    }
 }
 
 /// Returns the state of a directory: a private directory is created in it and removed.

@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod build;
 pub mod check;
 pub mod diff;
+pub mod disk;
 pub mod explain;
 pub mod export;
 pub mod layers;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use crate::boot::{CheckOptions, CheckReport};
 use crate::builder::build::BuildOptions;
 use crate::builder::config::ConfigForm;
+use crate::builder::disk::DiskFormat;
 use crate::builder::export::ExportReport;
 use crate::builder::image::{Image, ImageOptions};
 use crate::builder::inject::Additions;
@@ -65,6 +67,7 @@ pub struct Builder {
     verify: bool,
     fsck: bool,
     digests: bool,
+    format: DiskFormat,
     verity: Option<VerityPlace>,
     root_hash: Option<RootHash>,
     reuse: Option<ReuseOptions>,
@@ -106,6 +109,7 @@ impl Builder {
             verify: true,
             fsck: true,
             digests: false,
+            format: DiskFormat::Raw,
             verity: None,
             root_hash: None,
             reuse: None,
@@ -244,6 +248,14 @@ impl Builder {
         self
     }
 
+    /// Sets the format of the published file, which is proved to hold the bytes of the filesystem, unless nothing is
+    /// verified. Default: the filesystem itself.
+    #[must_use]
+    pub fn format(mut self, format: DiskFormat) -> Self {
+        self.format = format;
+        self
+    }
+
     /// Adds a dm-verity tree, so that Linux checks each block as it reads it: behind the filesystem, or in a file that
     /// appears together with it. [`Builder::verify`] looks for the tree there. Default: none.
     #[must_use]
@@ -307,6 +319,7 @@ impl Builder {
             verify: self.verify,
             fsck: self.fsck,
             digests: self.digests,
+            format: self.format,
             verity: self.verity.clone(),
             reuse: self.reuse.clone(),
             search_path: self.search_path.clone(),

@@ -27,6 +27,11 @@ pub fn of(error: &Error) -> Option<String> {
         }
         ErrorKind::Deadline { .. } => "raise --deadline; blobs in the cache are not fetched again".into(),
         ErrorKind::Limit { limit, .. } => format!("if you trust the image, raise --{}", limit.flag()),
+        ErrorKind::Tool { tool: "qemu-img", problem: ToolProblem::Missing, .. } => {
+            "install qemu-utils (Debian, Ubuntu), qemu-img (Fedora, Alpine) or qemu-tools (openSUSE); --format raw and raw.zst \
+             need no program"
+                .into()
+        }
         ErrorKind::Tool { problem: ToolProblem::Missing | ToolProblem::TooOld { .. }, .. } => {
             let command = distribution::install().map(|command| format!(": {command}")).unwrap_or_default();
             format!("install e2fsprogs{command}; planish doctor checks what else a build needs")
@@ -56,7 +61,7 @@ pub fn of(error: &Error) -> Option<String> {
         ErrorKind::Credentials { problem, .. } => return Some(of_credentials(problem).into()),
         ErrorKind::Cache { problem, .. } => return of_cache(problem),
         ErrorKind::Strict { .. } => "drop --strict to build with the losses noted".into(),
-        ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => {
+        ErrorKind::Proof { .. } | ErrorKind::Packed { .. } | ErrorKind::Unsound { .. } => {
             "this should not happen: please report it with the image".into()
         }
         ErrorKind::NotVerity { .. } => "--verity FILE names the file of the tree if it is not behind the filesystem".into(),

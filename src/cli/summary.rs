@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use planish::Escaped;
 use planish::note::{Kind, Notes};
-use planish::report::Report;
+use planish::report::{DiskFormat, PackedReport, Report};
 
 use super::arguments::read::Summary;
 
@@ -16,6 +16,14 @@ pub fn of(report: &Report, amount: Summary) -> String {
         let _ = write(&mut text, report, amount);
     }
     text
+}
+
+fn disk_format(format: DiskFormat) -> &'static str {
+    match format {
+        DiskFormat::Qcow2 => "qcow2",
+        DiskFormat::RawZst => "raw.zst",
+        _ => "raw",
+    }
 }
 
 fn write(out: &mut String, report: &Report, amount: Summary) -> std::fmt::Result {
@@ -58,6 +66,14 @@ fn write(out: &mut String, report: &Report, amount: Summary) -> std::fmt::Result
         writeln!(out, "verity      root hash {}: {} in {}", verity.root_hash, bytes(verity.hash_bytes), verity.path)?;
         writeln!(out, "            {}", verity.kernel_arguments.dm_mod_create)?;
         writeln!(out, "            {}", verity.kernel_arguments.roothash)?;
+    }
+    if let Some(PackedReport { format, bytes: size, program, .. }) = &report.packed {
+        let how = match (&report.verified, program) {
+            (Some(_), Some(program)) => format!("{program} found it equal to the filesystem"),
+            (Some(_), None) => "read back, and equal to the filesystem".into(),
+            (None, _) => "not read back".into(),
+        };
+        writeln!(out, "format      {}, {}: {how}", disk_format(*format), bytes(*size))?;
     }
     match &report.verified {
         Some(found) => writeln!(

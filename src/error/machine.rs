@@ -17,6 +17,8 @@ pub enum ToolProblem {
     Stranger { path: String, said: String },
     #[error("of version {version} fails on files above {max} bytes, and /{path} has {bytes}")]
     LargeFile { version: String, max: u64, path: String, bytes: u64 },
+    #[error("is another program: {path} prints {said} as its version")]
+    NoVersion { path: String, said: String },
     #[error("cannot be started")]
     Start,
     #[error("failed with exit code {code}: {stderr}")]

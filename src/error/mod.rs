@@ -198,6 +198,12 @@ pub enum ErrorKind {
         /// The first difference, escaped.
         first: String,
     },
+    /// The converted file does not give the bytes of the filesystem.
+    #[error("the converted file differs from the filesystem: {found}")]
+    Packed {
+        /// The first difference, escaped.
+        found: String,
+    },
     /// A file is not an ext4 filesystem that can be read.
     #[error("{} is no ext4 filesystem that can be read: {found}", ShownPath(path))]
     NotAFilesystem {
@@ -367,7 +373,7 @@ impl Error {
             | ErrorKind::NotAFilesystem { .. }
             | ErrorKind::NotVerity { .. }
             | ErrorKind::Certificate { .. } => Fault::Machine,
-            ErrorKind::Proof { .. } | ErrorKind::Unsound { .. } => Fault::Proof,
+            ErrorKind::Proof { .. } | ErrorKind::Packed { .. } | ErrorKind::Unsound { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),
             ErrorKind::Bug(_) | ErrorKind::Engine(_) => Fault::Bug,
         }

@@ -88,6 +88,7 @@ fn each_group_has_its_documented_exit_code() {
     assert_eq!(code(Error::certificate(Path::new("x"), CertificateProblem::NotPem)), 6);
     assert_eq!(code(ErrorKind::Size { needed: 2, allowed: 1 }.into()), 7);
     assert_eq!(code(ErrorKind::Proof { count: 1, first: String::new() }.into()), 8);
+    assert_eq!(code(ErrorKind::Packed { found: String::new() }.into()), 8);
     assert_eq!(code(ErrorKind::Bug("x").into()), 70);
     assert_eq!(code(ErrorKind::Engine("x".into()).into()), 70);
     assert_eq!(code(ErrorKind::Capacity { bytes: 2, max: 1 }.into()), 7);

@@ -52,6 +52,9 @@ pub struct Report {
     /// The dm-verity tree, if one was requested.
     #[serde(skip_deserializing)]
     pub verity: Option<VerityReport>,
+    /// The published file, if it is not the filesystem itself.
+    #[serde(skip_deserializing)]
+    pub packed: Option<PackedReport>,
     /// The counts of the verification; `None` with `--verify=none`.
     pub verified: Option<VerifyReport>,
     /// The notes: what was adapted or dropped. In JSON a list of [`crate::note::NoteReport`].
@@ -73,6 +76,36 @@ impl Report {
         writeln!(out)?;
         out.flush()
     }
+}
+
+/// The format of the published file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub enum DiskFormat {
+    /// The filesystem itself, as a sparse file.
+    #[default]
+    #[serde(rename = "raw")]
+    Raw,
+    /// A disk image of QEMU, made by `qemu-img`.
+    #[serde(rename = "qcow2")]
+    Qcow2,
+    /// The filesystem as one zstd frame with a checksum.
+    #[serde(rename = "raw.zst")]
+    RawZst,
+}
+
+/// The published file, which holds the filesystem in another format.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct PackedReport {
+    /// The format.
+    pub format: DiskFormat,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The digest, if digests were requested.
+    pub digest: Option<Digest>,
+    /// The program that converted it, with its version; `None` if planish did.
+    pub program: Option<String>,
 }
 
 /// The engine that wrote a filesystem, and the reason for the choice.

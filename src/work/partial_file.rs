@@ -10,14 +10,12 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::private::Private;
-use super::{BESIDE_PREFIX, sweep};
+use super::{BESIDE_PREFIX, has_descriptors, sweep};
 use crate::calls;
 use crate::cancel::Cancel;
 use crate::error::{Error, OutputProblem, Result};
 use crate::sync;
 
-/// The file's name in its private directory.
-const NAME: &str = "image";
 /// The name of a file that was withdrawn or replaced.
 const TAKEN: &str = "taken";
 /// The number of attempts if others create and remove the name meanwhile.
@@ -60,6 +58,29 @@ impl Drop for PartialFile {
 }
 
 impl PartialFile {
+    /// The file's name in its private directory.
+    pub const NAME: &'static str = "image";
+    /// The name under which a program in the private directory opens its standard input.
+    pub const SOURCE: &'static str = "source";
+
+    /// Returns the private directory.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.private.directory()
+    }
+
+    /// Makes another unfinished file, which is beside the same output, available to programs in the private directory
+    /// as [`PartialFile::SOURCE`].
+    ///
+    /// # Errors
+    ///
+    /// The link cannot be created.
+    pub(crate) fn adopt(&self, other: &Self) -> Result<()> {
+        if !has_descriptors() {
+            return other.link(self.directory(), Self::SOURCE);
+        }
+        rustix::fs::symlinkat("/proc/self/fd/0", self.directory(), Self::SOURCE).map_err(Error::io("link", &self.path))
+    }
+
     /// Creates an empty file, with mode 0600 until it is settled, in a private directory below `parent`, after removing
     /// directories that killed runs left there. `path` is the parent's, for messages; `replace` is true if the name may
     /// exist.
@@ -70,9 +91,9 @@ impl PartialFile {
     pub(crate) fn below(parent: &Arc<OwnedFd>, path: &Path, replace: bool, cancel: &Cancel) -> Result<Self> {
         sweep::sweep(parent.as_fd(), cancel);
         let private = Private::create(parent, path, BESIDE_PREFIX, cancel)?;
-        let path = private.path().join(NAME);
+        let path = private.path().join(Self::NAME);
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = calls::openat(private.directory(), NAME, flags, Mode::from_raw_mode(0o666));
+        let file = calls::openat(private.directory(), Self::NAME, flags, Mode::from_raw_mode(0o666));
         let file = File::from(file.map_err(Error::io("make", &path))?);
         let mode = file.metadata().map_err(Error::io("examine", &path))?.mode() & 0o777;
         file.set_permissions(Permissions::from_mode(0o600)).map_err(Error::io("chmod", &path))?;
@@ -105,7 +126,7 @@ impl PartialFile {
 
     /// Creates a hard link to the image in another directory of the same filesystem.
     pub(super) fn link(&self, directory: BorrowedFd<'_>, name: &str) -> Result<()> {
-        rustix::fs::linkat(self.private.directory(), NAME, directory, name, AtFlags::empty())
+        rustix::fs::linkat(self.private.directory(), Self::NAME, directory, name, AtFlags::empty())
             .map_err(Error::io("link", &self.path))
     }
 
@@ -148,17 +169,17 @@ impl PartialFile {
     fn give_name(&self, target: Target<'_>) -> std::result::Result<(), Errno> {
         let from = self.private.directory();
         if self.way == NamingMethod::Over {
-            return rustix::fs::renameat(from, NAME, target.directory, target.name);
+            return rustix::fs::renameat(from, Self::NAME, target.directory, target.name);
         }
         if self.way == NamingMethod::Rename {
-            match rustix::fs::renameat_with(from, NAME, target.directory, target.name, RenameFlags::NOREPLACE) {
+            match rustix::fs::renameat_with(from, Self::NAME, target.directory, target.name, RenameFlags::NOREPLACE) {
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::XDEV | Errno::PERM) => {}
                 done => return done,
             }
         }
-        rustix::fs::linkat(from, NAME, target.directory, target.name, AtFlags::empty())?;
+        rustix::fs::linkat(from, Self::NAME, target.directory, target.name, AtFlags::empty())?;
         // If this fails, the name is removed with the directory.
-        let _ = rustix::fs::unlinkat(from, NAME, AtFlags::empty());
+        let _ = rustix::fs::unlinkat(from, Self::NAME, AtFlags::empty());
         Ok(())
     }
 
@@ -171,7 +192,7 @@ impl PartialFile {
                 Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => return Ok(self.replace_for_good(target)),
                 Err(error) => return Ok(Err(error)),
             }
-            let old = rustix::fs::statat(from, NAME, AtFlags::SYMLINK_NOFOLLOW);
+            let old = rustix::fs::statat(from, Self::NAME, AtFlags::SYMLINK_NOFOLLOW);
             return match old.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
                 Ok(FileType::RegularFile) => Ok(Ok(PriorFile::Exchanged)),
                 // It was created after the first check.
@@ -192,7 +213,7 @@ impl PartialFile {
     fn replace_for_good(&self, target: Target<'_>) -> std::result::Result<PriorFile, Errno> {
         let from = self.private.directory();
         let linked = rustix::fs::linkat(target.directory, target.name, from, TAKEN, AtFlags::empty()).is_ok();
-        rustix::fs::renameat(from, NAME, target.directory, target.name)?;
+        rustix::fs::renameat(from, Self::NAME, target.directory, target.name)?;
         Ok(if linked { PriorFile::Linked } else { PriorFile::Lost })
     }
 }
@@ -251,7 +272,7 @@ impl Target<'_> {
     }
 
     fn exchange(self, private: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
-        rustix::fs::renameat_with(private, NAME, self.directory, self.name, RenameFlags::EXCHANGE)
+        rustix::fs::renameat_with(private, PartialFile::NAME, self.directory, self.name, RenameFlags::EXCHANGE)
     }
 
     /// Returns true if the name leads to this open file.
@@ -307,7 +328,9 @@ impl PublishedFile {
         }
         match self.before {
             PriorFile::Exchanged if target.exchange(private).is_ok() => return true,
-            PriorFile::Exchanged => return rustix::fs::renameat(private, NAME, target.directory, target.name).is_ok(),
+            PriorFile::Exchanged => {
+                return rustix::fs::renameat(private, PartialFile::NAME, target.directory, target.name).is_ok();
+            }
             PriorFile::Linked => return rustix::fs::renameat(private, TAKEN, target.directory, target.name).is_ok(),
             PriorFile::Nothing | PriorFile::Lost => {}
         }

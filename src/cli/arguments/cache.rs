@@ -15,7 +15,7 @@ pub struct CacheArguments {
     /// The cache [default: $XDG_CACHE_HOME/planish, else $HOME/.cache/planish]
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// Do not use a cache for blobs from registries
+    /// Use no cache beyond this run
     #[arg(long, conflicts_with = "cache_dir")]
     no_cache: bool,
 }

@@ -12,14 +12,14 @@ use crate::cli::exit::Failure;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct ReuseArguments {
-    /// Take the filesystem of an earlier build with the same key from the cache, and keep a new one there [default: if
-    /// the image is in a registry or --cache-dir is given]
+    /// Take the filesystem of an earlier build with the same key from the cache, or keep it there [default: for
+    /// registries, and with --cache-dir]
     #[arg(long, conflicts_with_all = ["no_reuse", "no_cache"])]
     reuse: bool,
     /// Build anew, and keep nothing
     #[arg(long)]
     no_reuse: bool,
-    /// Size on disk of the finished filesystems in the cache; the least recently used ones are removed
+    /// Size on disk of the finished filesystems in the cache
     #[arg(long, value_name = "N", default_value = "10G", value_parser = size::bytes)]
     reuse_bytes: u64,
 }

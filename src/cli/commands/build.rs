@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use planish::{ConfigForm, Escaped, ImageReference, VerityPlace};
+use planish::{ConfigForm, DiskFormat, Escaped, ImageReference, VerityPlace};
 
 use crate::cli::arguments::{inject, read, reuse, shape};
 use crate::cli::commands::several;
@@ -18,7 +18,7 @@ use crate::cli::{stdout, summary};
 /// Runs as an ordinary user; needs mkfs.ext4, debugfs and e2fsck of e2fsprogs.
 #[derive(Debug, clap::Args)]
 pub struct BuildArguments {
-    /// Path of the filesystem, created when it is finished
+    /// Path of the finished filesystem
     #[arg(short, long, value_name = "FILE", help_heading = "Output",
           required_unless_present = "output_dir", value_parser = OsStringValueParser::new().try_map(output_path))]
     output: Option<PathBuf>,
@@ -32,6 +32,9 @@ pub struct BuildArguments {
     #[arg(long, value_name = "FILE", help_heading = "Output",
           value_parser = OsStringValueParser::new().try_map(report_path))]
     report: Option<PathBuf>,
+    /// Format of the output; qcow2 needs qemu-img
+    #[arg(long, value_name = "FORMAT", default_value = "raw", help_heading = "Output")]
+    format: Format,
     /// Add a dm-verity tree, with which Linux checks each block it reads: in this file, or behind the filesystem
     #[arg(long, value_name = "FILE|append", help_heading = "Output",
           value_parser = OsStringValueParser::new().try_map(verity_place))]
@@ -62,6 +65,36 @@ pub struct BuildArguments {
     /// More images, with --output-dir
     #[arg(value_name = "SOURCE", requires = "output_dir", help_heading = clap::builder::Resettable::Reset)]
     more: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// The ext4 filesystem itself
+    Raw,
+    /// A disk image of QEMU
+    Qcow2,
+    /// The filesystem, compressed by zstd
+    #[value(name = "raw.zst")]
+    RawZst,
+}
+
+impl Format {
+    fn disk_format(self) -> DiskFormat {
+        match self {
+            Self::Raw => DiskFormat::Raw,
+            Self::Qcow2 => DiskFormat::Qcow2,
+            Self::RawZst => DiskFormat::RawZst,
+        }
+    }
+
+    /// Returns the ending of a file name in `--output-dir`.
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Raw => ".ext4",
+            Self::Qcow2 => ".qcow2",
+            Self::RawZst => ".ext4.zst",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -114,7 +147,11 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     if matches!(arguments.verity, Some(VerityPlace::File(_))) {
         return Err(Failure::Usage("--verity FILE is for one image: with --output-dir, use --verity append".into()));
     }
-    let sources = several::named(std::iter::once(&arguments.read.source).chain(&arguments.more), directory)?;
+    let sources = several::named(
+        std::iter::once(&arguments.read.source).chain(&arguments.more),
+        directory,
+        arguments.format.ending(),
+    )?;
     let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
     let job = read::Job::of_sources(&arguments.read, &references)?;
     several::make_directory(directory)?;
@@ -130,6 +167,7 @@ fn build(arguments: &BuildArguments, job: &read::Job, source: ImageReference, ou
         Verify::Compare => builder.without_fsck(),
         Verify::None => builder.without_verification(),
     };
+    builder = builder.format(arguments.format.disk_format());
     if let Some(place) = &arguments.verity {
         builder = builder.verity(place.clone());
     }

@@ -33,6 +33,8 @@ struct Findings {
     planish: &'static str,
     target: &'static str,
     programs: Vec<ProgramState>,
+    /// Not needed for a build of the default format.
+    qemu_img: ProgramState,
     work_dir: DirectoryState,
     output_dir: DirectoryState,
     cache_dir: Option<DirectoryState>,
@@ -63,6 +65,7 @@ pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
         cache_writer: writer.map(|writer| writer.to_string()),
         user_namespaces: has_user_namespaces(),
         programs,
+        qemu_img: host::qemu_img(&environment("PATH").unwrap_or_default(), &cancel),
         work_dir,
         output_dir,
         install,
@@ -79,6 +82,7 @@ pub fn run(arguments: &DoctorArguments) -> Result<(), Failure> {
 
 fn text(findings: &Findings) -> String {
     let mut lines: Vec<String> = findings.programs.iter().map(program).collect();
+    lines.push(qemu_img(&findings.qemu_img));
     lines.push(place("temporary files", &findings.work_dir, None));
     lines.push(place("output", &findings.output_dir, None));
     lines.push(match &findings.cache_dir {
@@ -102,6 +106,14 @@ fn program(state: &ProgramState) -> String {
     };
     let found = state.version.iter().chain(&state.path).chain(&state.problem).cloned();
     format!("{word:8} {:16} {}", state.name, found.collect::<Vec<_>>().join(", "))
+}
+
+/// Describes `qemu-img`, which a build may do without.
+fn qemu_img(state: &ProgramState) -> String {
+    if state.missing {
+        return format!("ok       {:16} not installed; only --format qcow2 needs it", state.name);
+    }
+    program(state)
 }
 
 /// Describes a directory; `warning` is one more reason to warn.

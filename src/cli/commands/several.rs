@@ -18,15 +18,16 @@ pub struct NamedSource {
     pub output: PathBuf,
 }
 
-/// Returns the images with the paths of their filesystems in a directory.
+/// Returns the images with the paths of their filesystems in a directory, whose names have the same ending.
 pub fn named<'a>(
     sources: impl IntoIterator<Item = &'a OsString>,
     directory: &Path,
+    ending: &str,
 ) -> Result<Vec<NamedSource>, Failure> {
     let mut named: Vec<NamedSource> = Vec::new();
     for text in sources {
         let source = ImageReference::parse(text).map_err(Error::from)?;
-        let name = file_name(&source).ok_or_else(|| {
+        let name = file_name(&source, ending).ok_or_else(|| {
             let shown = Escaped(text.as_bytes());
             Failure::Usage(format!("--output-dir: {shown} has no name for a file: build it alone, with --output"))
         })?;
@@ -84,8 +85,8 @@ fn stem(file: &Path) -> Option<Vec<u8>> {
     Some(stem.to_vec())
 }
 
-/// Returns the name of an image's filesystem: the last part of its name, and its tag.
-fn file_name(source: &ImageReference) -> Option<OsString> {
+/// Returns the name of an image's filesystem: the last part of its name, its tag, and an ending.
+fn file_name(source: &ImageReference, ending: &str) -> Option<OsString> {
     let (place, image) = match source {
         ImageReference::Docker(reference) => {
             let name = reference.repository().rsplit('/').next()?.as_bytes().to_vec();
@@ -105,7 +106,7 @@ fn file_name(source: &ImageReference) -> Option<OsString> {
         // A tag has no slash, but a reference has, and a digest has a colon.
         name.extend(image.bytes().map(|byte| if byte == b'/' || byte == b':' || byte == b'@' { b'-' } else { byte }));
     }
-    name.extend(b".ext4");
+    name.extend(ending.as_bytes());
     Some(OsString::from_vec(name))
 }
 
@@ -130,14 +131,14 @@ mod tests {
         ];
         for (text, want) in table {
             let source = ImageReference::parse(text.as_ref()).unwrap();
-            assert_eq!(file_name(&source), want.map(OsString::from), "{text}");
+            assert_eq!(file_name(&source, ".ext4"), want.map(OsString::from), "{text}");
         }
     }
 
     #[test]
     fn two_images_of_one_name_are_refused() {
         let sources = ["oci:a/x:1", "oci:b/x:1"].map(OsString::from);
-        let Err(Failure::Usage(text)) = named(&sources, Path::new("out")) else { panic!("no error") };
+        let Err(Failure::Usage(text)) = named(&sources, Path::new("out"), ".ext4") else { panic!("no error") };
         assert_eq!(text, "--output-dir: two images would be built at out/x-1.ext4");
     }
 }

@@ -73,7 +73,8 @@ fn a_shell_with_all_its_libraries_boots_and_without_one_it_does_not() {
         lines[4].starts_with(&format!("ok process the image's process is /bin/sh ({ARCHITECTURE}, loader /lib")),
         "{lines:?}"
     );
-    assert!(lines[4].ends_with(&format!(", {libraries} libraries)")), "{lines:?}");
+    let noun = if libraries == 1 { "library" } else { "libraries" };
+    assert!(lines[4].ends_with(&format!(", {libraries} {noun})")), "{lines:?}");
 
     // The same in a filesystem.
     succeeded(

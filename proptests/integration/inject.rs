@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use planish_proptests::Mtime;
 use planish_proptests::listing::{Contents, Fields, Kind, Listing, Node, diff};
@@ -329,6 +329,63 @@ fn the_content_of_a_file_without_its_true_size_is_injected_or_refused() {
         let output = bench.build(&source, "x.ext4", &["--inject", &format!("{shorter}:/x")]);
         assert_eq!(failed(&output, 6), format!("injection {shorter} changed while it was read"));
     }
+}
+
+#[test]
+fn a_directory_with_the_work_directory_in_it_is_refused() {
+    let bench = Bench::new();
+    let source = format!("oci:{}", bench.fixture("layered").display());
+    std::fs::create_dir_all(bench.at("app/tmp")).unwrap();
+    bench.give(&bench.at("app"));
+    bench.give(&bench.at("app/tmp"));
+    for command in ["build", "plan"] {
+        let mut planish = bench.planish();
+        planish.args([command, &source, "--platform", "linux/amd64", "--inject", "./app:/opt/app"]);
+        planish.args(["--work-dir", "app/tmp"]);
+        if command == "build" {
+            planish.args(["--output", "out.ext4"]);
+        }
+        let output = planish.output().unwrap();
+        let expected =
+            format!("injection ./app has the directory for temporary files in it: {}", bench.at("app/tmp").display());
+        assert_eq!(failed(&output, 2), expected);
+        assert!(stderr(&output).contains("hint: choose another directory with --work-dir"), "{}", stderr(&output));
+    }
+    assert_eq!(bench.left(), ["app"]);
+    assert_eq!(bench.at("app/tmp").read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_check_and_an_export_see_what_is_put_in() {
+    let bench = Bench::new();
+    let source = format!("oci:{}", bench.fixture("layered").display());
+    let run = |command: &str, more: &[&str]| {
+        let mut planish = bench.planish();
+        planish.args([command, &source, "--platform", "linux/amd64"]).args(more).output().unwrap()
+    };
+    failed_check(&run("check", &[]));
+    std::fs::write(bench.at("script"), "#!/usr/bin/run\n").unwrap();
+    // A script needs its interpreter, which is put in as well.
+    let refused = run("check", &["--init", "script"]);
+    let text = String::from_utf8(refused.stdout.clone()).unwrap();
+    failed_check(&refused);
+    assert!(text.contains("/usr/bin/run"), "{text}");
+    let exported = run("export", &["--hostname", "box-1", "--mkdir", "/new/dir"]);
+    succeeded(&exported);
+    bench.readable("x.tar", &exported.stdout);
+    let names = Command::new("tar").arg("-tf").arg(bench.shared("x.tar")).output().unwrap();
+    let names = String::from_utf8(names.stdout).unwrap();
+    for name in ["./etc/hostname", "./new/dir/", "./etc/passwd"] {
+        assert!(names.lines().any(|line| line == name), "{name}: {names}");
+    }
+    let plain = run("export", &[]);
+    assert_ne!(plain.stdout, exported.stdout);
+}
+
+/// Requires that a check found that the image would not boot.
+#[track_caller]
+fn failed_check(output: &Output) {
+    assert_eq!(output.status.code(), Some(8), "{}", stderr(output));
 }
 
 #[test]

@@ -170,7 +170,8 @@ impl<R: Root> Programs<'_, R> {
         }
         let Libraries { count, missing, cut } = search::libraries(self.root, machine, loader, (&program.path, elf))?;
         let least = if cut.is_some() { "at least " } else { "" };
-        program.kind = format!("{}, loader {}, {least}{count} libraries", machine.name(), Shortened(loader));
+        let libraries = if count == 1 { "library" } else { "libraries" };
+        program.kind = format!("{}, loader {}, {least}{count} {libraries}", machine.name(), Shortened(loader));
         let advice = "install the package of the library, or build the program statically";
         program.problems.extend(missing.into_iter().map(|text| Problem::late(text, advice)));
         if let Some(cut) = cut {

@@ -9,9 +9,11 @@ use serde::Serialize;
 
 use crate::builder::Input;
 use crate::builder::image::ImageOptions;
+use crate::builder::inject::Additions;
 use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, ImageProblem, Place, Result};
+use crate::ext4::acl;
 use crate::image::OpenImage;
 use crate::memory::ALLOCATION;
 use crate::note::Notes;
@@ -19,8 +21,8 @@ use crate::output::publish::{Output, SyncedFile, publish};
 use crate::progress::{Progress, Stage};
 use crate::tar::BLOCK;
 use crate::tar::write::{END, Member, MemberKind, may_be_sparse};
-use crate::tree::flatten::{FlatImage, flatten};
-use crate::tree::{Content, Device, DeviceKind, InodeId, Node, Tree, Visit};
+use crate::tree::flatten::FlatImage;
+use crate::tree::{Content, Device, DeviceKind, InodeId, Node, Tree, Visit, Xattrs};
 use crate::work::WorkDir;
 
 /// The schema of an export in JSON.
@@ -53,13 +55,19 @@ pub struct ExportReport {
 }
 
 /// Writes the tree of an image to a file, which is published when it is complete.
-pub(crate) fn to_file(input: &Input, path: &Path, replace: bool) -> Result<ExportReport> {
+pub(crate) fn to_file(
+    input: &Input,
+    injected: (&Additions, Option<i64>),
+    path: &Path,
+    replace: bool,
+) -> Result<ExportReport> {
     let ImageOptions { progress, cancel, work_dir, .. } = input.options();
-    let output = Output::check(path, replace, &input.paths())?;
+    let read: Vec<&Path> = input.paths().into_iter().chain(injected.0.reads()).collect();
+    let output = Output::check(path, replace, &read)?;
     output.require_unread(&input.files())?;
     let work = WorkDir::create(work_dir.as_deref().unwrap_or(output.directory()), cancel)?;
     let partial = output.begin(cancel)?;
-    let report = export(input, &work, &mut FileSink { file: partial.file(), output: &output, written: 0 })?;
+    let report = export(input, injected, &work, &mut FileSink { file: partial.file(), output: &output, written: 0 })?;
     progress.begin(Stage::Publish, None);
     let ready = SyncedFile::settle(output, partial, cancel)?;
     publish(vec![ready], &**progress, cancel)?;
@@ -68,19 +76,26 @@ pub(crate) fn to_file(input: &Input, path: &Path, replace: bool) -> Result<Expor
 }
 
 /// Writes the tree of an image to a writer.
-pub(crate) fn to_writer(input: &Input, out: &mut dyn Write) -> Result<ExportReport> {
+pub(crate) fn to_writer(
+    input: &Input,
+    injected: (&Additions, Option<i64>),
+    out: &mut dyn Write,
+) -> Result<ExportReport> {
     let work = input.options().make_work_dir()?;
-    export(input, &work, &mut WriterSink(out))
+    export(input, injected, &work, &mut WriterSink(out))
 }
 
-fn export(input: &Input, work: &WorkDir, sink: &mut dyn Sink) -> Result<ExportReport> {
-    let ImageOptions { read, progress, cancel, .. } = input.options();
+fn export(
+    input: &Input,
+    (additions, clock): (&Additions, Option<i64>),
+    work: &WorkDir,
+    sink: &mut dyn Sink,
+) -> Result<ExportReport> {
+    let ImageOptions { progress, cancel, .. } = input.options();
     progress.begin(Stage::Open, None);
     let image = input.open(work)?;
     progress.begin(Stage::Layers, Some(image.blob_bytes()));
-    let FlatImage { tree, notes, .. } = flatten(&image, work, read, &**progress, cancel)?;
-    image.notes.iter().for_each(|note| notes.add(note.clone()));
-    notes.check()?;
+    let (FlatImage { tree, notes, .. }, _) = additions.read(&image, clock, work, input.options())?.flatten()?;
     progress.begin(Stage::Write, None);
     let out = BufWriter::with_capacity(BUFFER, Fallible { sink, failure: None });
     let mut writer =
@@ -236,6 +251,9 @@ impl TarWriter<'_> {
             (Node::Fifo, None) => (MemberKind::Fifo, None),
         };
         let metadata = &inode.metadata;
+        if first.is_none() {
+            require_acls(visit.path, &metadata.xattrs)?;
+        }
         let xattrs = metadata.xattrs.iter().map(|xattr| (xattr.name, xattr.value)).collect();
         let (mode, uid, gid, mtime) = (metadata.mode, metadata.uid, metadata.gid, metadata.mtime);
         let header = Member { name: &name, kind, mode, uid, gid, mtime, xattrs }.header();
@@ -284,6 +302,21 @@ impl TarWriter<'_> {
         }
         Ok(count)
     }
+}
+
+/// Refuses a POSIX ACL that no Linux filesystem takes, as a build does.
+fn require_acls(path: &[u8], xattrs: &Xattrs) -> Result<()> {
+    for xattr in xattrs.iter() {
+        let name = match xattr.name {
+            b"system.posix_acl_access" => "system.posix_acl_access",
+            b"system.posix_acl_default" => "system.posix_acl_default",
+            _ => continue,
+        };
+        acl::to_stored(xattr.value).map_err(|fault| {
+            Error::image(Place::Path(path.into()), ImageProblem::Acl { name, detail: fault.to_string() })
+        })?;
+    }
+    Ok(())
 }
 
 /// Returns the extents of a file with holes, up to its end as GNU tar writes them; `None` for one that is written whole.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::builder::image::ImageOptions;
 use crate::digest::{Algorithm, Digest, Hasher};
-use crate::error::Result;
+use crate::error::{InjectionProblem, Result, ShownPath};
 use crate::image::OpenImage;
 use crate::inject::{self, InjectOptions, InjectedLayer, Injection, InjectionReport};
 use crate::layer::Budget;
@@ -31,6 +31,19 @@ impl Additions {
         self.injections.iter().filter_map(Injection::reads)
     }
 
+    /// Refuses a directory that holds the private directory of this run, which would be put into the image.
+    fn require_outside(&self, work: &WorkDir) -> Result<()> {
+        let Ok(private) = work.path().canonicalize() else { return Ok(()) };
+        let holds = |path: &Path| path.canonicalize().is_ok_and(|path| private.starts_with(path));
+        match self.injections.iter().find(|injection| injection.reads().is_some_and(holds)) {
+            None => Ok(()),
+            Some(injection) => {
+                let parent = private.parent().unwrap_or(&private);
+                Err(injection.refused(InjectionProblem::HoldsWorkDir(ShownPath(parent).to_string())))
+            }
+        }
+    }
+
     /// Reads the injections. Their entries have the time of the filesystem: `clock`, else that of the image.
     ///
     /// # Errors
@@ -43,6 +56,7 @@ impl Additions {
         work: &'a WorkDir,
         options: &'a ImageOptions,
     ) -> Result<Injected<'a>> {
+        self.require_outside(work)?;
         let budget = Budget::new(options.read.limits.clone()).with_jobs(options.read.jobs);
         let mtime = clock.or(image.created.map(|time| time.seconds)).unwrap_or(1);
         let injected = Injected { additions: self, image, mtime, work, options, budget, layers: Vec::new() };

@@ -362,14 +362,14 @@ impl Builder {
         verify::verify(&self.input, file.as_ref(), additions, verity, self.digests, &self.search_path)
     }
 
-    /// Writes the flattened tree of the image as a tar stream with PAX headers to `output`, which is published when it is
+    /// Writes the flattened tree of the image, with what is put into it, as a tar stream with PAX headers to `output`, which is published when it is
     /// complete. The same image gives the same bytes.
     ///
     /// # Errors
     ///
     /// The image cannot be read; the file cannot be written; the run was cancelled.
     pub fn export(&self, output: impl AsRef<Path>) -> Result<ExportReport> {
-        export::to_file(&self.input, output.as_ref(), self.replace)
+        export::to_file(&self.input, (&self.additions, self.plan.clock), output.as_ref(), self.replace)
     }
 
     /// Writes the same stream to a writer.
@@ -378,7 +378,7 @@ impl Builder {
     ///
     /// The image cannot be read; an error of the writer; the run was cancelled.
     pub fn export_to(&self, out: &mut dyn Write) -> Result<ExportReport> {
-        export::to_writer(&self.input, out)
+        export::to_writer(&self.input, (&self.additions, self.plan.clock), out)
     }
 
     /// Checks if the image, with what is put into it, would boot. That it would not is no error.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use planish::Escaped;
 use planish::error::{
-    BareKind, CacheProblem, CredentialProblem, ImageProblem, NameError, NotExt4, OutputFile, OutputProblem, Place,
-    RegistryProblem, ToolProblem,
+    BareKind, CacheProblem, CredentialProblem, ImageProblem, InjectionProblem, NameError, NotExt4, OutputFile,
+    OutputProblem, Place, RegistryProblem, ToolProblem,
 };
 use planish::limits::Limit;
 use planish::{Error, ErrorKind, Fault, ImageReference};
@@ -63,6 +63,9 @@ pub fn of(error: &Error) -> Option<String> {
         ErrorKind::Strict { .. } => "drop --strict to build with the losses noted".into(),
         ErrorKind::Proof { .. } | ErrorKind::Packed { .. } | ErrorKind::Unsound { .. } => {
             "this should not happen: please report it with the image".into()
+        }
+        ErrorKind::Injection { problem: InjectionProblem::HoldsWorkDir(_), .. } => {
+            "choose another directory with --work-dir or TMPDIR".into()
         }
         ErrorKind::NotVerity { .. } => "--verity FILE names the file of the tree if it is not behind the filesystem".into(),
         ErrorKind::NotAFilesystem { path, found } => return of_file(path, found),

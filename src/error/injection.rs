@@ -28,6 +28,8 @@ pub enum InjectionProblem {
     NoTar,
     #[error("is no host name: letters, digits and inner hyphens between dots, 64 at most")]
     Hostname,
+    #[error("has the directory for temporary files in it: {0}")]
+    HoldsWorkDir(String),
     #[error("changed while it was read")]
     Changed,
 }

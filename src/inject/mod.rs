@@ -155,7 +155,7 @@ impl Injection {
         }
     }
 
-    fn refused(&self, problem: InjectionProblem) -> Error {
+    pub(crate) fn refused(&self, problem: InjectionProblem) -> Error {
         ErrorKind::Injection { injected: self.shown(), problem }.into()
     }
 }

@@ -75,7 +75,8 @@ pub struct FlatImage {
     pub notes: Notes,
 }
 
-/// Flattens an image. Layers are fetched and decoded in parallel; each is applied after those below it.
+/// Flattens an image, and applies injections, which were read with the same budget, as layers above it. Layers are fetched
+/// and decoded in parallel; each is applied after those below it.
 ///
 /// Uncompressed layers are kept as unlinked files in `work`.
 ///
@@ -83,22 +84,6 @@ pub struct FlatImage {
 ///
 /// A layer does not match the manifest or cannot be applied; a limit is exceeded; the disk is full; the run was
 /// cancelled.
-pub fn flatten(
-    image: &OpenImage,
-    work: &WorkDir,
-    options: &ReadOptions,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<FlatImage> {
-    let budget = Budget::new(options.limits.clone()).with_jobs(options.jobs);
-    flatten_with(image, work, options, (&budget, &[]), progress, cancel)
-}
-
-/// Flattens an image like [`flatten`], and applies injections, which were read with the same budget, as layers above it.
-///
-/// # Errors
-///
-/// The errors of [`flatten`].
 pub fn flatten_with(
     image: &OpenImage,
     work: &WorkDir,
@@ -119,12 +104,12 @@ pub(crate) struct View<'a> {
     pub listings: Option<&'a Listings<'a>>,
 }
 
-/// Flattens an image like [`flatten`], by the listings of its layers where there are some. The contents of files may be
+/// Flattens an image like [`flatten_with`], by the listings of its layers where there are some. The contents of files may be
 /// absent: see [`Listings::want_more`].
 ///
 /// # Errors
 ///
-/// The errors of [`flatten`].
+/// The errors of [`flatten_with`].
 pub(crate) fn flatten_for(
     image: &OpenImage,
     work: &WorkDir,

@@ -116,12 +116,15 @@ impl<R: BlockSource> Comparer<'_, R> {
         }
         self.adds_lost_found = self.tree.get(b"lost+found").is_none() && self.has_lost_found();
         let mut walk = self.tree.walk();
+        // The inodes with several names that are counted.
+        let mut counted = HashSet::new();
         while let Some(visit) = walk.advance() {
             cancel.check()?;
             if visit.inode == InodeId::ROOT {
                 self.meet(b"", visit.inode, InodeNumber::ROOT);
             }
-            if !matches!(self.tree.inode(visit.inode).node, Node::File(_)) {
+            let is_first = self.tree.links(visit.inode) == 1 || counted.insert(visit.inode);
+            if is_first && !matches!(self.tree.inode(visit.inode).node, Node::File(_)) {
                 progress.advance(1);
             }
             // A missing directory was reported with its name.

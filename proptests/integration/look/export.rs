@@ -187,3 +187,15 @@ fn a_reader_that_waits_does_not_hold_a_stopped_run_up() {
         assert_eq!(bench.left(), [""; 0]);
     }
 }
+
+#[test]
+fn an_acl_that_a_build_refuses_is_not_exported() {
+    let bench = Bench::new();
+    let odd = Image::new([Layer::new([Entry::file("f", "x").xattr("system.posix_acl_access", "odd")])]);
+    let source = layout(&bench, "odd", &odd);
+    let built = failed(&bench.build(&source, "out.ext4", &[]), 5);
+    let exported = failed(&look(&bench, "export", &source, &["--output", "out.tar"]), 5);
+    assert!(exported.contains("system.posix_acl_access"), "{exported}");
+    assert_eq!(exported, built);
+    assert_eq!(bench.left(), [""; 0]);
+}

@@ -49,6 +49,14 @@ pub struct InjectArguments {
 }
 
 impl InjectArguments {
+    /// Returns true if something is put into the image.
+    pub fn are_some(&self) -> bool {
+        let Self { inject, inject_tar, mkdir, init, mount_points, hostname, resolv_conf, hosts, config_inside } = self;
+        let lists = !inject.is_empty() || !inject_tar.is_empty() || !mkdir.is_empty();
+        let files = init.is_some() || hosts.is_some() || config_inside.is_some();
+        lists || files || *mount_points || hostname.is_some() || resolv_conf.is_some()
+    }
+
     /// Adds the injections to a builder: archives, directories, files, then what single options write.
     pub fn apply(&self, builder: Builder) -> Result<Builder, Error> {
         let mut all: Vec<Injection> = self.inject_tar.iter().map(Injection::tar).collect();

@@ -44,6 +44,7 @@ impl ReuseArguments {
             && let Some(writer) = Cache::at(&directory).other_writer()?
         {
             observer.event(&Event::Warning(&format!("--reuse has no effect: cache: {writer}")));
+            return Ok(builder);
         }
         Ok(builder.reuse(directory, Some(self.reuse_bytes)))
     }

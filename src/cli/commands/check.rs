@@ -1,18 +1,19 @@
 //! `planish check`.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use planish::{CheckOptions, CheckReport, KernelVersion, Verdict};
+use planish::{Builder, CheckOptions, CheckReport, KernelVersion, Verdict};
 
-use crate::cli::arguments::read;
+use crate::cli::arguments::{inject, read};
 use crate::cli::exit::Failure;
 use crate::cli::{hint, stdout};
 
 /// Checks whether an image, or an ext4 filesystem, would boot
 ///
-/// The source is an image or the file of a filesystem. Looks for an init, its loader and libraries, mount points, a resolver, and the image's user and program. Nothing is run. The
+/// The source is an image, with what is put into it, or the file of a filesystem. Looks for an init, its loader and libraries, mount points, a resolver, and the image's user and program. Nothing is run. The
 /// exit code is 8 if it would not boot.
 #[derive(Debug, clap::Args)]
 pub struct CheckArguments {
@@ -25,6 +26,8 @@ pub struct CheckArguments {
     /// Print the findings as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
+    #[command(flatten)]
+    inject: inject::InjectArguments,
     #[command(flatten)]
     read: read::ReadArguments,
 }
@@ -41,10 +44,17 @@ pub fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     let source = &arguments.read.source;
     let file = Path::new(source);
     let result = if planish::is_filesystem(file) {
+        if arguments.inject.are_some() {
+            // A variable may be meant for other commands. A closed stderr must not end the run.
+            let text = "warning: the filesystem is checked as it is: files are put into images only\n";
+            let _ = std::io::stderr().write_all(text.as_bytes());
+        }
         planish::check_filesystem(file, &options, &arguments.read.cancel()?)
     } else {
         let job = read::Job::of(&arguments.read)?;
-        let result = job.builder()?.check(&options);
+        let builder = arguments.inject.apply(job.builder()?)?;
+        let builder = job.clock.into_iter().fold(builder, Builder::clock);
+        let result = builder.check(&options);
         job.observer.end();
         result
     };

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use planish::ExportReport;
 
-use crate::cli::arguments::read;
+use crate::cli::arguments::{inject, read};
 use crate::cli::exit::Failure;
 use crate::cli::{color, stdout, summary};
 
@@ -24,6 +24,8 @@ pub struct ExportArguments {
     #[arg(long, help_heading = "Output", requires = "output")]
     json: bool,
     #[command(flatten)]
+    inject: inject::InjectArguments,
+    #[command(flatten)]
     read: read::ReadArguments,
 }
 
@@ -34,7 +36,8 @@ pub fn run(arguments: &ExportArguments) -> Result<(), Failure> {
         return Err(Failure::Usage("stdout is a terminal: name a file with --output, or write to a pipe".into()));
     }
     let job = read::Job::of(&arguments.read)?;
-    let builder = job.builder()?;
+    let builder = arguments.inject.apply(job.builder()?)?;
+    let builder = job.clock.into_iter().fold(builder, planish::Builder::clock);
     let result = match output {
         Some(path) => builder.replace(arguments.force).export(path),
         None => builder.export_to(&mut stdout::patient(&job.cancel)),

@@ -115,6 +115,14 @@ impl Cancel {
         Self { own: Arc::default(), whole: Some(Arc::clone(&self.own)), deadline: self.deadline }
     }
 
+    /// Returns a flag for a part of the work with a deadline that starts now, unless that of the whole is earlier.
+    #[must_use]
+    pub(crate) fn part_within(&self, seconds: u64) -> Self {
+        let part = self.part().within(seconds);
+        let earlier = self.deadline.filter(|whole| part.deadline.is_none_or(|own| whole.at < own.at));
+        Self { deadline: earlier.or(part.deadline), ..part }
+    }
+
     /// Returns an error if the run was cancelled; cheap enough to call for every block of data.
     ///
     /// # Errors

@@ -176,6 +176,8 @@ pub use builder::layers::LayersReport;
 pub use builder::list::{FileType, NameReport};
 pub use builder::plan::PlanReport;
 pub use builder::pull::PullReport;
+#[cfg(feature = "registry")]
+pub use builder::shared::{CacheRepository, SharedCache};
 pub use builder::verify::Verification;
 pub use builder::verity::{VerityPlace, VerityVerification};
 pub use cancel::{Cancel, CancelOutcome};

@@ -19,8 +19,11 @@ mod inject;
 pub mod plan;
 pub mod pull;
 pub mod reuse;
+#[cfg_attr(not(feature = "registry"), path = "no_shared.rs")]
+pub mod shared;
 pub mod verify;
 pub mod verity;
+mod write;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -39,6 +42,7 @@ use crate::builder::key::KeyReport;
 use crate::builder::plan::PlanReport;
 use crate::builder::pull::PullReport;
 use crate::builder::reuse::ReuseOptions;
+use crate::builder::shared::SharedCache;
 use crate::builder::verify::Verification;
 use crate::builder::verity::{VerityCheck, VerityPlace};
 use crate::error::Result;
@@ -71,6 +75,7 @@ pub struct Builder {
     verity: Option<VerityPlace>,
     root_hash: Option<RootHash>,
     reuse: Option<ReuseOptions>,
+    shared: Option<SharedCache>,
     search_path: OsString,
     report_file: Option<PathBuf>,
     before_publish: Option<Hook>,
@@ -113,6 +118,7 @@ impl Builder {
             verity: None,
             root_hash: None,
             reuse: None,
+            shared: None,
             search_path: SEARCH_PATH.into(),
             report_file: None,
             before_publish: None,
@@ -275,6 +281,15 @@ impl Builder {
         self
     }
 
+    /// Takes a filesystem of the same build key from repositories of registries, and pushes a new one there. What they hold
+    /// or do fails no build. Default: none.
+    #[cfg(feature = "registry")]
+    #[must_use]
+    pub fn shared_cache(mut self, shared: SharedCache) -> Self {
+        self.shared = Some(shared);
+        self
+    }
+
     /// Sets the root hash with which [`Builder::verify`] checks the dm-verity tree and every block. Default: none.
     #[must_use]
     pub fn root_hash(mut self, root: RootHash) -> Self {
@@ -322,6 +337,7 @@ impl Builder {
             format: self.format,
             verity: self.verity.clone(),
             reuse: self.reuse.clone(),
+            shared: self.shared.clone(),
             search_path: self.search_path.clone(),
             additions: self.additions.clone(),
             configs: self.configs.clone(),
@@ -401,15 +417,16 @@ impl Builder {
         artifact::push(&self.input, file.as_ref(), report)
     }
 
-    /// Pulls the filesystem that was pushed under the image's reference to `output`; its digest is checked.
+    /// Pulls the filesystem that was pushed under the image's reference to `output`; its digest is checked. The report of
+    /// its build goes to [`Builder::report_file`].
     ///
     /// # Errors
     ///
-    /// The reference is no filesystem; the registry, the network or the credentials fail; the run was cancelled. An error
+    /// The reference is no filesystem, or has no report; the registry, the network or the credentials fail; the run was cancelled. An error
     /// leaves `output` unchanged.
     #[cfg(feature = "registry")]
     pub fn pull_filesystem(&self, output: impl AsRef<Path>) -> Result<artifact::ArtifactReport> {
-        artifact::pull(&self.input, output.as_ref(), self.replace)
+        artifact::pull(&self.input, output.as_ref(), self.report_file.as_deref(), self.replace)
     }
 
     /// Fetches the layers that the cache does not have, and verifies the digests of all.
@@ -455,6 +472,18 @@ impl Input {
             Self::Source(source, _) => source.path(),
         };
         source.into_iter().chain(cache).collect()
+    }
+
+    /// Returns the registry that the image is in.
+    pub fn registry(&self) -> Option<String> {
+        let source = match self {
+            Self::Image(image) => ImageReference::parse(image.source().as_ref()).ok()?,
+            Self::Source(source, _) => source.clone(),
+        };
+        match source {
+            ImageReference::Docker(reference) => Some(reference.registry().to_owned()),
+            _ => None,
+        }
     }
 
     /// Returns the files of credentials and certificates that may be read.

@@ -65,7 +65,7 @@ impl<'a> Reuse<'a> {
     /// Copies the filesystem to an empty file and returns the report of its build, after another process that builds it
     /// is done. `None` if this process has to build it.
     ///
-    /// `accept` refuses a report by an error.
+    /// A filesystem whose report `permits` refuses is not taken; `accept` refuses one by an error.
     ///
     /// # Errors
     ///
@@ -73,6 +73,7 @@ impl<'a> Reuse<'a> {
     pub fn take(
         &mut self,
         to: &PartialFile,
+        permits: &dyn Fn(&Report) -> bool,
         accept: &dyn Fn(&Report) -> Result<()>,
         timer: &mut StageTimer<'_>,
     ) -> Result<Option<Report>> {
@@ -89,7 +90,8 @@ impl<'a> Reuse<'a> {
                 }
                 Some(BuiltRecord::Missing) | None => None,
             };
-            if let Some((built, report)) = found.and_then(|built| report_of(&built).map(|report| (built, report))) {
+            let found = found.and_then(|built| report_of(&built).map(|report| (built, report)));
+            if let Some((built, report)) = found.filter(|(_, report)| permits(report)) {
                 accept(&report)?;
                 if self.copy(&built, to, timer)? {
                     return Ok(Some(report));
@@ -184,11 +186,11 @@ pub(crate) fn adapt(mut report: Report, image: &OpenImage, injected: &Injected<'
     report.filesystem.path = path;
     report.injections.iter_mut().zip(injected.reports()).for_each(|(old, new)| old.clone_from(new));
     for (layer, blob) in report.layers.iter_mut().zip(&image.layers) {
+        layer.blob_bytes = blob.size.unwrap_or_else(|| blob.data.size());
         // The same layer in another form, which was not read.
         if layer.digest != blob.digest {
             layer.digest.clone_from(&blob.digest);
             layer.compression = "not read".into();
-            layer.blob_bytes = blob.size.unwrap_or(layer.blob_bytes);
         }
     }
     report

@@ -47,7 +47,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Build(commands::build::BuildArguments),
+    Build(Box<commands::build::BuildArguments>),
     Plan(commands::plan::PlanArguments),
     Key(commands::key::KeyArguments),
     Verify(commands::verify::VerifyArguments),

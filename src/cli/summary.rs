@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use planish::Escaped;
 use planish::note::{Kind, Notes};
-use planish::report::{DiskFormat, PackedReport, Report};
+use planish::report::{DiskFormat, FetchVerification, PackedReport, Report};
 
 use super::arguments::read::Summary;
 
@@ -87,11 +87,21 @@ fn write(out: &mut String, report: &Report, amount: Summary) -> std::fmt::Result
         )?,
         None => writeln!(out, "verified    nothing: --verify=none")?,
     }
-    if report.reused {
-        writeln!(
+    match &report.fetched {
+        Some(fetched) => writeln!(
+            out,
+            "reused      from {}: {}",
+            fetched.repository,
+            match fetched.verification {
+                FetchVerification::Full => "verified here, and all its digests checked",
+                _ => "verified when it was built, as its report says; all its digests checked",
+            }
+        )?,
+        None if report.reused => writeln!(
             out,
             "reused      from the cache: verified when it was built, its SHA-256 checked while it was copied"
-        )?;
+        )?,
+        None => {}
     }
     write!(out, "{}", notes(&report.notes))?;
     if amount == Summary::Stages {

@@ -215,6 +215,14 @@ pub enum ErrorKind {
     /// A finished filesystem is pushed to something that is no repository, or pulled from there.
     #[error("a finished filesystem is pushed to a registry and pulled from there, and this is no reference of one")]
     NotInRegistry,
+    /// A repository of finished filesystems cannot be used.
+    #[error("{repository}: {problem}")]
+    SharedCache {
+        /// The repository.
+        repository: String,
+        /// The reason.
+        problem: String,
+    },
     /// A report is not that of the filesystem.
     #[error("report {} is not that of the filesystem", ShownPath(path))]
     OtherReport {
@@ -364,6 +372,7 @@ impl Error {
             ErrorKind::Injection { problem, .. } => problem.fault(),
             ErrorKind::Output { problem, .. } => problem.fault(),
             ErrorKind::Registry { problem, .. } => problem.fault(),
+            ErrorKind::SharedCache { .. } => Fault::Registry,
             ErrorKind::Credentials { .. } => Fault::Credentials,
             ErrorKind::Cache { problem, .. } => problem.fault(),
             ErrorKind::Tool { .. }

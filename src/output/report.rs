@@ -29,10 +29,13 @@ pub struct Report {
     pub platform: String,
     /// The build key: builds with equal keys give equal bytes.
     pub key: Digest,
-    /// True if the filesystem is that of an earlier build of the same key, copied from the cache and hashed while it was
-    /// copied. What was verified, was verified by that build.
+    /// True if the filesystem is that of an earlier build of the same key, copied from the cache or fetched from a
+    /// registry, and hashed. What was verified, was verified by that build, unless `fetched` says more.
     #[serde(default)]
     pub reused: bool,
+    /// The registry that the filesystem was fetched from; `None` if it was built on this machine.
+    #[serde(default)]
+    pub fetched: Option<FetchReport>,
     /// The layers, from the lowest.
     pub layers: Vec<LayerReport>,
     /// The injections, in order.
@@ -106,6 +109,30 @@ pub struct PackedReport {
     pub digest: Option<Digest>,
     /// The program that converted it, with its version; `None` if planish did.
     pub program: Option<String>,
+}
+
+/// The origin of a filesystem that was fetched from a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct FetchReport {
+    /// The repository, or the reference that was pulled.
+    pub repository: String,
+    /// The digest of the artifact's manifest.
+    pub manifest_digest: Digest,
+    /// The proof of the filesystem.
+    pub verification: FetchVerification,
+}
+
+/// The proof of a filesystem that was fetched from a registry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum FetchVerification {
+    /// The digests of its chunks and of the whole equal those in its manifest and report.
+    #[default]
+    Digest,
+    /// It was also compared with the image on this machine.
+    Full,
 }
 
 /// The engine that wrote a filesystem, and the reason for the choice.

@@ -1,25 +1,15 @@
 //! Finished filesystems in registries: what is pushed comes back byte for byte, or not at all.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::{Command, Output};
 
-use planish::{Algorithm, Digest};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::written::{CHUNK, Written, digest, pack};
 use crate::docker_registry::{House, LOGIN};
 use crate::support::process::{command, publish, run};
 use crate::support::registry::{Fault, Kind, NONE, On, Plan, Registry};
 use crate::support::{Bench, failed, stderr, succeeded};
-
-const TYPE: &str = "application/vnd.planish.filesystem.v1";
-const CHUNK_TYPE: &str = "application/vnd.planish.chunk.v1+zstd";
-const CHUNK: usize = 16 << 20;
-
-fn digest(bytes: &[u8]) -> String {
-    Digest::of(Algorithm::Sha256, bytes).to_string()
-}
 
 /// A file of three chunks, of which the middle one is a hole.
 fn content() -> Vec<u8> {
@@ -30,61 +20,15 @@ fn content() -> Vec<u8> {
     bytes
 }
 
-/// An artifact written by hand, and what may be wrong with it.
-struct Written {
-    blobs: BTreeMap<String, Vec<u8>>,
-    manifest: Value,
+/// The artifact of [`content`].
+fn right() -> Written {
+    let whole = content();
+    of_chunks(&[(0, pack(&whole[..CHUNK])), (2, pack(&whole[2 * CHUNK..]))])
 }
 
-impl Written {
-    /// The artifact of [`content`], with chunks as given.
-    fn of(chunks: &[(u64, Vec<u8>)]) -> Self {
-        let whole = content();
-        let mut blobs = BTreeMap::from([(digest(b"{}"), b"{}".to_vec())]);
-        let layer = |(number, blob): &(u64, Vec<u8>)| {
-            let annotations = json!({"planish.chunk.number": number.to_string()});
-            json!({"mediaType": CHUNK_TYPE, "digest": digest(blob), "size": blob.len(), "annotations": annotations})
-        };
-        let manifest = json!({
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "artifactType": TYPE,
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest(b"{}"), "size": 2},
-            "layers": chunks.iter().map(layer).collect::<Vec<_>>(),
-            "annotations": {
-                "planish.filesystem.bytes": whole.len().to_string(),
-                "planish.filesystem.digest": digest(&whole),
-            },
-        });
-        blobs.extend(chunks.iter().map(|(_, blob)| (digest(blob), blob.clone())));
-        Self { blobs, manifest }
-    }
-
-    /// The right one.
-    fn right() -> Self {
-        let whole = content();
-        Self::of(&[(0, pack(&whole[..CHUNK])), (2, pack(&whole[2 * CHUNK..]))])
-    }
-
-    fn serve(&self, directory: &Path, plan: Plan) -> Registry {
-        std::fs::create_dir_all(directory.join("blobs/sha256")).unwrap();
-        let manifest = self.manifest.to_string();
-        let put =
-            |name: &str, bytes: &[u8]| std::fs::write(directory.join("blobs").join(name.replace(':', "/")), bytes);
-        for (name, bytes) in &self.blobs {
-            put(name, bytes).unwrap();
-        }
-        let name = digest(manifest.as_bytes());
-        put(&name, manifest.as_bytes()).unwrap();
-        let descriptor = json!({"mediaType": self.manifest["mediaType"], "digest": name, "size": manifest.len()});
-        let index = json!({"schemaVersion": 2, "manifests": [descriptor]});
-        std::fs::write(directory.join("index.json"), index.to_string()).unwrap();
-        Registry::start(&[("fs", directory)], plan)
-    }
-}
-
-fn pack(bytes: &[u8]) -> Vec<u8> {
-    zstd::bulk::compress(bytes, 1).unwrap()
+/// An artifact that claims to be [`content`], with chunks as given.
+fn of_chunks(chunks: &[(u64, Vec<u8>)]) -> Written {
+    Written::of(&content(), chunks)
 }
 
 fn pull(bench: &Bench, registry: &Registry, more: &[&str]) -> Output {
@@ -97,7 +41,7 @@ fn pull(bench: &Bench, registry: &Registry, more: &[&str]) -> Output {
 #[test]
 fn an_artifact_written_by_hand_is_pulled_with_its_holes() {
     let bench = Bench::new();
-    let registry = Written::right().serve(&bench.shared("fs"), Plan::new());
+    let registry = right().serve(&bench.shared("fs"), Plan::new());
     let output = pull(&bench, &registry, &["--json"]);
     succeeded(&output);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -115,21 +59,21 @@ fn what_makes_another_file_is_refused_and_leaves_none() {
     let whole = content();
     let (first, last) = (pack(&whole[..CHUNK]), pack(&whole[2 * CHUNK..]));
     let with = |change: &dyn Fn(&mut Value)| {
-        let mut written = Written::right();
+        let mut written = right();
         change(&mut written.manifest);
         written
     };
     let mut other = whole[..CHUNK].to_vec();
     other[77] ^= 1;
     let table: [(&str, Written); 10] = [
-        ("its chunks make a file of digest", Written::of(&[(0, pack(&other)), (2, last.clone())])),
-        ("its chunks make a file of digest", Written::of(&[(0, first.clone())])),
-        ("chunk 2 is no 70000 bytes of zstd", Written::of(&[(0, first.clone()), (2, pack(&whole[..CHUNK]))])),
-        ("chunk 0 is no 16777216 bytes of zstd", Written::of(&[(0, last.clone())])),
-        ("chunk 0 is no 16777216 bytes of zstd", Written::of(&[(0, pack(&vec![0; 400 << 20]))])),
-        ("chunk 0 is no 16777216 bytes of zstd", Written::of(&[(0, b"no zstd".to_vec())])),
-        ("chunk 3 is not where one can be", Written::of(&[(3, first.clone())])),
-        ("chunk 0 is not where one can be", Written::of(&[(2, last), (0, first)])),
+        ("its chunks make a file of digest", of_chunks(&[(0, pack(&other)), (2, last.clone())])),
+        ("its chunks make a file of digest", of_chunks(&[(0, first.clone())])),
+        ("chunk 2 is no 70000 bytes of zstd", of_chunks(&[(0, first.clone()), (2, pack(&whole[..CHUNK]))])),
+        ("chunk 0 is no 16777216 bytes of zstd", of_chunks(&[(0, last.clone())])),
+        ("chunk 0 is no 16777216 bytes of zstd", of_chunks(&[(0, pack(&vec![0; 400 << 20]))])),
+        ("chunk 0 is no 16777216 bytes of zstd", of_chunks(&[(0, b"no zstd".to_vec())])),
+        ("chunk 3 is not where one can be", of_chunks(&[(3, first.clone())])),
+        ("chunk 0 is not where one can be", of_chunks(&[(2, last), (0, first)])),
         ("its artifact type is not", with(&|manifest| manifest["artifactType"] = "x".into())),
         (
             "--max-bytes allows",
@@ -163,7 +107,7 @@ fn a_registry_that_lies_once_is_asked_again_and_one_that_always_does_is_refused(
     for (number, fault) in faults.into_iter().enumerate() {
         let bench = Bench::new();
         let once = On::kind(Kind::Layer).first();
-        let registry = Written::right().serve(&bench.shared("fs"), Plan::new().rule(once, fault.clone()));
+        let registry = right().serve(&bench.shared("fs"), Plan::new().rule(once, fault.clone()));
         let output = pull(&bench, &registry, &[]);
         assert_eq!(output.status.code(), Some(0), "{number}: {}", stderr(&output));
         assert!(std::fs::read(bench.at("out.ext4")).unwrap() == content(), "{number}");
@@ -173,8 +117,8 @@ fn a_registry_that_lies_once_is_asked_again_and_one_that_always_does_is_refused(
         assert_eq!(bench.left(), [""; 0], "{number}");
     }
     let bench = Bench::new();
-    let registry = Written::right().serve(&bench.shared("fs"), Plan::new());
-    let layer = Written::right().manifest["layers"][1]["digest"].as_str().unwrap().replace(':', "/");
+    let registry = right().serve(&bench.shared("fs"), Plan::new());
+    let layer = right().manifest["layers"][1]["digest"].as_str().unwrap().replace(':', "/");
     std::fs::remove_file(bench.shared("fs").join("blobs").join(layer)).unwrap();
     failed(&pull(&bench, &registry, &[]), 3);
     assert_eq!(bench.left(), [""; 0]);

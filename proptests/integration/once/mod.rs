@@ -4,7 +4,9 @@ mod artifact;
 mod bytes;
 mod key;
 mod reuse;
+mod shared;
 mod verity;
+mod written;
 
 use serde_json::Value;
 

@@ -11,4 +11,5 @@ pub mod read;
 pub mod remote;
 pub mod reuse;
 pub mod shape;
+pub mod shared;
 pub mod size;

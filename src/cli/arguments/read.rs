@@ -135,11 +135,16 @@ impl ReadArguments {
 impl Job {
     /// Reads arguments and environment, and installs signal handlers.
     pub fn of(arguments: &ReadArguments) -> Result<Self, Failure> {
-        Self::of_sources(arguments, &[ImageReference::parse(&arguments.source).map_err(Error::from)?])
+        Self::of_sources(arguments, &[ImageReference::parse(&arguments.source).map_err(Error::from)?], false)
     }
 
-    /// Prepares a run for several images, and returns the job for the first.
-    pub fn of_sources(arguments: &ReadArguments, sources: &[ImageReference]) -> Result<Self, Failure> {
+    /// Prepares a run for several images, and returns the job for the first. Registries are used if an image is in one,
+    /// or `asks_registry`.
+    pub fn of_sources(
+        arguments: &ReadArguments,
+        sources: &[ImageReference],
+        asks_registry: bool,
+    ) -> Result<Self, Failure> {
         let clock = source_date_epoch()?;
         let cancel = arguments.cancel()?;
         let observer = progress::observer(arguments.run.form(), arguments.run.verbose);
@@ -159,7 +164,7 @@ impl Job {
         if let Some(directory) = arguments.run.work_dir.clone().or_else(|| environment("TMPDIR").map(PathBuf::from)) {
             options = options.work_dir(directory);
         }
-        if sources.iter().any(|source| matches!(source, ImageReference::Docker(_))) {
+        if asks_registry || sources.iter().any(|source| matches!(source, ImageReference::Docker(_))) {
             let (remote, warnings) = arguments.remote.apply(options)?;
             warnings.iter().for_each(|warning| observer.event(&Event::Warning(warning)));
             options = remote;

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use planish::{ConfigForm, DiskFormat, Escaped, ImageReference, VerityPlace};
+use planish::{ConfigForm, DiskFormat, Error, Escaped, ImageReference, SharedCache, VerityPlace};
 
-use crate::cli::arguments::{inject, read, reuse, shape};
+use crate::cli::arguments::{inject, read, reuse, shape, shared};
 use crate::cli::commands::several;
 use crate::cli::exit::Failure;
 use crate::cli::{stdout, summary};
@@ -56,6 +56,8 @@ pub struct BuildArguments {
     verify: Verify,
     #[command(flatten)]
     reuse: reuse::ReuseArguments,
+    #[command(flatten)]
+    shared: shared::SharedArguments,
     #[command(flatten)]
     shape: shape::ShapeArguments,
     #[command(flatten)]
@@ -135,14 +137,19 @@ fn file_path(path: OsString, not_stdout: &'static str) -> Result<PathBuf, &'stat
 
 /// Runs the command.
 pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
+    if arguments.shared.push() && arguments.verify != Verify::Full {
+        return Err(Failure::Usage("--cache-to pushes what was verified: it needs --verify full".into()));
+    }
     let Some(directory) = &arguments.output_dir else {
         if let Some(more) = arguments.more.first() {
             let shown = Escaped(more.as_bytes());
             return Err(Failure::Usage(format!("a second image, {shown}, needs --output-dir in place of --output")));
         }
-        let job = read::Job::of(&arguments.read)?;
+        let source = ImageReference::parse(&arguments.read.source).map_err(Error::from)?;
+        let job = read::Job::of_sources(&arguments.read, &[source], arguments.shared.use_registry())?;
         let output = arguments.output.as_deref().unwrap_or(Path::new(""));
-        return build(arguments, &job, job.source.clone(), output);
+        let shared = arguments.shared.cache();
+        return build(arguments, &job, shared.as_ref(), job.source.clone(), output);
     };
     if matches!(arguments.verity, Some(VerityPlace::File(_))) {
         return Err(Failure::Usage("--verity FILE is for one image: with --output-dir, use --verity append".into()));
@@ -153,13 +160,20 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
         arguments.format.ending(),
     )?;
     let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
-    let job = read::Job::of_sources(&arguments.read, &references)?;
+    let job = read::Job::of_sources(&arguments.read, &references, arguments.shared.use_registry())?;
     several::make_directory(directory)?;
-    let one = |named: several::NamedSource| build(arguments, &job, named.source, &named.output);
+    let shared = arguments.shared.cache();
+    let one = |named: several::NamedSource| build(arguments, &job, shared.as_ref(), named.source, &named.output);
     several::each(sources, one, || job.cancel.check().is_err(), job.summary == read::Summary::None)
 }
 
-fn build(arguments: &BuildArguments, job: &read::Job, source: ImageReference, output: &Path) -> Result<(), Failure> {
+fn build(
+    arguments: &BuildArguments,
+    job: &read::Job,
+    shared: Option<&SharedCache>,
+    source: ImageReference,
+    output: &Path,
+) -> Result<(), Failure> {
     let builder = arguments.inject.apply(job.builder_of(source)?)?;
     let mut builder = arguments.shape.apply(builder, job.clock)?.replace(arguments.force).strict(arguments.strict);
     builder = match arguments.verify {
@@ -178,6 +192,9 @@ fn build(arguments: &BuildArguments, job: &read::Job, source: ImageReference, ou
         }
     }
     builder = arguments.reuse.apply(builder, &job.source, arguments.read.cache(), &*job.observer)?;
+    if let Some(shared) = shared {
+        builder = builder.shared_cache(shared.clone());
+    }
     if let Some(path) = &arguments.report {
         builder = builder.report_file(path);
     }

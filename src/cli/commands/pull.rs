@@ -20,7 +20,10 @@ pub struct PullArguments {
     /// Pull a finished filesystem, which `planish push` has pushed, to this path instead
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
-    /// Replace an existing output
+    /// Write the report of its build, which was pushed with it, to a file; an earlier report is replaced
+    #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output")]
+    report: Option<PathBuf>,
+    /// Replace an existing output, and any file at --report
     #[arg(long, requires = "output", help_heading = "Output")]
     force: bool,
     /// Print the result as JSON
@@ -32,7 +35,11 @@ pub struct PullArguments {
 pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     if let Some(output) = &arguments.output {
-        let result = job.builder()?.replace(arguments.force).pull_filesystem(output);
+        let mut builder = job.builder()?.replace(arguments.force);
+        if let Some(report) = &arguments.report {
+            builder = builder.report_file(report);
+        }
+        let result = builder.pull_filesystem(output);
         job.observer.end();
         return push::print(&result?, "pulled", arguments.json);
     }

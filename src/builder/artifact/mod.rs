@@ -1,0 +1,169 @@
+//! Pushes a finished filesystem to a registry, and pulls one from there.
+
+pub(crate) mod report;
+pub(crate) mod repository;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use oci_spec::distribution::Reference;
+use serde::Serialize;
+
+use self::repository::{FoundArtifact, Push, Pushed, Repository};
+use crate::artifact::{ARTIFACT_TYPE, Artifact, REPORT_MAX};
+use crate::builder::image::ImageOptions;
+use crate::builder::{Input, verify};
+use crate::copy::{self, OpenFile};
+use crate::digest::Digest;
+use crate::engine::timing::StageTimer;
+use crate::error::{Error, ErrorKind, Result, ShownPath};
+use crate::image::ImageReference;
+use crate::output::publish::{Output, SyncedFile, publish};
+use crate::output::report::{FetchReport, FetchVerification, Report};
+use crate::output::report_file::ReportFile;
+use crate::progress::Stage;
+
+/// A filesystem that was pushed to a registry or pulled from one, in the form that `--json` prints.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct ArtifactReport {
+    /// The reference, as given.
+    pub reference: String,
+    /// The type of the artifact.
+    pub artifact_type: &'static str,
+    /// The digest of its manifest.
+    pub manifest_digest: Digest,
+    /// The path of the filesystem, escaped.
+    pub path: String,
+    /// The size of the filesystem in bytes.
+    pub bytes: u64,
+    /// Its digest.
+    pub digest: Digest,
+    /// The build key, if the artifact has a report.
+    pub key: Option<Digest>,
+    /// The number of chunks with data.
+    pub chunks: usize,
+    /// The number of bytes that were transferred; a registry that has a blob does not get it again.
+    pub transferred_bytes: u64,
+}
+
+impl ArtifactReport {
+    fn of(name: String, artifact: &Artifact, manifest_digest: Digest, path: &Path, transferred: u64) -> Self {
+        Self {
+            reference: name,
+            artifact_type: ARTIFACT_TYPE,
+            manifest_digest,
+            path: ShownPath(path).to_string(),
+            bytes: artifact.bytes,
+            digest: artifact.digest.clone(),
+            key: artifact.key.clone(),
+            chunks: artifact.chunks.len(),
+            transferred_bytes: transferred,
+        }
+    }
+}
+
+/// Returns the reference of an input, its name, and the options with which it is read.
+fn target(input: &Input) -> Result<(&Reference, String, &ImageOptions)> {
+    match input {
+        Input::Source(source @ ImageReference::Docker(reference), options) => {
+            Ok((reference, source.to_string(), options))
+        }
+        _ => Err(ErrorKind::NotInRegistry.into()),
+    }
+}
+
+fn repository<'a>(reference: &'a Reference, options: &'a ImageOptions) -> Result<Repository<'a>> {
+    let ImageOptions { read, progress, cancel, .. } = options;
+    let registry = read.remote.as_ref().map(|remote| remote.registry.clone()).unwrap_or_default();
+    Repository::open(reference, &registry, read, &**progress, cancel)
+}
+
+/// Pushes the filesystem in `file` under the tag of the reference, with the report of its build if there is one.
+///
+/// # Errors
+///
+/// The file is no ext4 filesystem, or not the one of the report; the registry, the network or the credentials fail; the
+/// run was cancelled.
+pub(crate) fn push(input: &Input, file: &Path, report: Option<&Path>) -> Result<ArtifactReport> {
+    let (reference, name, options) = target(input)?;
+    let repository = repository(reference, options)?;
+    let ImageOptions { progress, cancel, .. } = options;
+    let opened = verify::open(file).map_err(Error::io("open", file))?;
+    verify::open_ext4(&opened, file)?;
+    let source = OpenFile { file: &opened, path: file };
+    let bytes = opened.metadata().map_err(Error::io("examine", file))?.len();
+    let mut timer = StageTimer::new(&**progress);
+    let digest = timer.run(Stage::Digest, None, || copy::hash(source, &**progress, cancel))?;
+    let report = report.map(|path| read_report(path, &digest)).transpose()?;
+    let report = report.as_ref().map(|(text, key)| (&**text, key));
+    let tag = reference.tag().unwrap_or("latest");
+    let push = Push { source, bytes, digest: &digest, report, tag };
+    let Pushed { artifact, manifest_digest, sent } =
+        timer.run(Stage::Transfer, Some(bytes), || repository.push(push))?;
+    Ok(ArtifactReport::of(name, &artifact, manifest_digest, file, sent))
+}
+
+/// Returns the text of a report and its build key, if it is the report of the filesystem with this digest.
+fn read_report(path: &Path, digest: &Digest) -> Result<(Vec<u8>, Digest)> {
+    let mut text = Vec::new();
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    file.take(REPORT_MAX).read_to_end(&mut text).map_err(Error::io("read", path))?;
+    let refused = || Error::from(ErrorKind::OtherReport { path: path.to_owned() });
+    let report: Report = serde_json::from_slice(&text).map_err(|_| refused())?;
+    if report.filesystem.digest.as_ref() == Some(digest) { Ok((text, report.key)) } else { Err(refused()) }
+}
+
+/// Pulls the filesystem of the reference to `output`, and the report of its build to `report_file`.
+///
+/// # Errors
+///
+/// The reference is no filesystem, or has no report; an output cannot be used; the registry, the network or the
+/// credentials fail; the run was cancelled. An error leaves `output` unchanged.
+pub(crate) fn pull(input: &Input, output: &Path, report_file: Option<&Path>, replace: bool) -> Result<ArtifactReport> {
+    let (reference, name, options) = target(input)?;
+    let repository = repository(reference, options)?;
+    let ImageOptions { progress, cancel, .. } = options;
+    let (progress, read) = (&**progress, input.paths());
+    let report_file = match report_file {
+        None => None,
+        Some(path) => {
+            let file = Output::check_report(path, replace, &read)?;
+            file.require_unread(&input.files())?;
+            Some(ReportFile::prepare(file, path, output, cancel)?)
+        }
+    };
+    let output = Output::check(output, replace, &read)?;
+    output.require_unread(&input.files())?;
+    let mut timer = StageTimer::new(progress);
+    let found = timer.run(Stage::Open, None, || repository.find())?;
+    let report = report_file.is_some().then(|| pulled_report(&repository, &found)).transpose()?;
+    let partial = output.begin(cancel)?;
+    timer.run(Stage::Transfer, Some(found.transfer_bytes()), || {
+        repository.fetch(&found, partial.file(), &|at, error| output.write_error(at, error))
+    })?;
+    let fetched = OpenFile { file: partial.file(), path: partial.path() };
+    timer.run(Stage::Digest, None, || repository.check(&found, fetched))?;
+    let transferred = found.transfer_bytes();
+    let FoundArtifact { artifact, manifest_digest } = found;
+    let result = ArtifactReport::of(name.clone(), &artifact, manifest_digest.clone(), output.path(), transferred);
+    let path = ShownPath(output.path()).to_string();
+    let ready = timer.run(Stage::Publish, None, || SyncedFile::settle(output, partial, cancel))?;
+    let mut files = Vec::new();
+    if let Some((file, mut report)) = report_file.zip(report) {
+        report.filesystem.path = path;
+        report.reused = true;
+        let verification = FetchVerification::Digest;
+        report.fetched = Some(FetchReport { repository: name, manifest_digest, verification });
+        files.push(file.write(&report, cancel)?);
+    }
+    files.push(ready);
+    publish(files, progress, cancel)?;
+    Ok(result)
+}
+
+fn pulled_report(repository: &Repository<'_>, found: &FoundArtifact) -> Result<Report> {
+    let text = repository.report(found)?.ok_or_else(|| found.refused("it has no report".into()))?;
+    report::parse(&text, &found.artifact).map_err(|why| found.refused(why))
+}

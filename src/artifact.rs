@@ -37,6 +37,30 @@ pub(crate) struct Artifact {
     pub report: Option<Blob>,
     /// The chunks, in order.
     pub chunks: Vec<Chunk>,
+    /// The manifest of the image that the artifact refers to.
+    pub subject: Option<Subject>,
+    /// The signature of its digests, in the form of minisign.
+    pub signature: Option<String>,
+}
+
+/// The manifest of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Subject {
+    pub media_type: String,
+    pub digest: Digest,
+    pub size: u64,
+}
+
+/// The descriptor of an artifact among the referrers of its subject (distribution-spec, Referrers Tag Schema).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Referrer<'a> {
+    pub media_type: &'static str,
+    pub digest: &'a Digest,
+    pub size: u64,
+    pub artifact_type: &'static str,
+    annotations: FilesystemAnnotations,
 }
 
 /// A blob.
@@ -76,6 +100,8 @@ struct Manifest {
     artifact_type: String,
     config: Descriptor,
     layers: Vec<Descriptor>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    subject: Option<Subject>,
     annotations: FilesystemAnnotations,
 }
 
@@ -97,6 +123,8 @@ struct FilesystemAnnotations {
     digest: Digest,
     #[serde(rename = "planish.filesystem.key", default, skip_serializing_if = "Option::is_none")]
     key: Option<Digest>,
+    #[serde(rename = "planish.filesystem.signature", default, skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -133,13 +161,26 @@ impl Artifact {
             artifact_type: ARTIFACT_TYPE.into(),
             config: descriptor(EMPTY_TYPE, &empty, None),
             layers: report.chain(chunks).collect(),
-            annotations: FilesystemAnnotations {
-                bytes: self.bytes.to_string(),
-                digest: self.digest.clone(),
-                key: self.key.clone(),
-            },
+            subject: self.subject.clone(),
+            annotations: self.annotations(),
         };
         serde_json::to_vec(&manifest).unwrap_or_default()
+    }
+
+    fn annotations(&self) -> FilesystemAnnotations {
+        FilesystemAnnotations {
+            bytes: self.bytes.to_string(),
+            digest: self.digest.clone(),
+            key: self.key.clone(),
+            signature: self.signature.clone(),
+        }
+    }
+
+    /// Returns the descriptor of its manifest for the list of its subject's referrers.
+    #[must_use]
+    pub fn referrer<'a>(&self, digest: &'a Digest, size: u64) -> Referrer<'a> {
+        let annotations = self.annotations();
+        Referrer { media_type: MANIFEST_TYPE, digest, size, artifact_type: ARTIFACT_TYPE, annotations }
     }
 
     /// Parses a manifest, whose author is not trusted; the reason for a refusal is the end of a sentence.
@@ -150,7 +191,8 @@ impl Artifact {
         }
         let manifest: Manifest =
             serde_json::from_slice(bytes).map_err(|_| "its manifest has other fields".to_owned())?;
-        let FilesystemAnnotations { bytes, digest, key } = manifest.annotations;
+        let subject = manifest.subject;
+        let FilesystemAnnotations { bytes, digest, key, signature } = manifest.annotations;
         let bytes: u64 = bytes.parse().map_err(|_| "its size is no number".to_owned())?;
         if bytes > limits.total_bytes {
             return Err(format!("it has {bytes} bytes, --max-bytes allows {}", limits.total_bytes));
@@ -171,7 +213,7 @@ impl Artifact {
                 _ => return Err("it has a blob that is neither a chunk nor the report, or too large".into()),
             }
         }
-        Ok(Self { bytes, digest, key, report, chunks })
+        Ok(Self { bytes, digest, key, report, chunks, subject, signature })
     }
 }
 
@@ -193,6 +235,8 @@ mod tests {
             key: Some(digest(b"key")),
             report: Some(blob(b"report")),
             chunks: vec![chunk(0, b"a"), chunk(3, b"b")],
+            subject: Some(Subject { media_type: MANIFEST_TYPE.into(), digest: digest(b"image"), size: 5 }),
+            signature: Some("a\nb\n".into()),
         }
     }
 
@@ -202,7 +246,10 @@ mod tests {
 
     #[test]
     fn a_manifest_is_read_as_it_is_written() {
-        for artifact in [artifact(), Artifact { key: None, report: None, chunks: vec![], ..artifact() }] {
+        for artifact in [
+            artifact(),
+            Artifact { key: None, report: None, chunks: vec![], subject: None, signature: None, ..artifact() },
+        ] {
             let text = String::from_utf8(artifact.manifest(&digest(EMPTY))).unwrap();
             assert_eq!(parse(&text), Ok(artifact), "{text}");
         }

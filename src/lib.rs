@@ -160,7 +160,9 @@ pub mod fuzzing;
 pub use boot::{CheckOptions, CheckReport, Finding, KernelVersion, Verdict};
 pub use builder::Builder;
 #[cfg(feature = "registry")]
-pub use builder::artifact::ArtifactReport;
+pub use builder::artifact::signature::{SigningKey, VerifyingKey};
+#[cfg(feature = "registry")]
+pub use builder::artifact::{ArtifactReport, PushOptions};
 pub use builder::check::{check_filesystem, is_filesystem};
 pub use builder::config::ConfigForm;
 pub use builder::diff::{DifferenceCounts, DifferenceKind, DifferenceReport};

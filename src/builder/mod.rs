@@ -78,6 +78,8 @@ pub struct Builder {
     shared: Option<SharedCache>,
     search_path: OsString,
     report_file: Option<PathBuf>,
+    #[cfg(feature = "registry")]
+    verifying_keys: Vec<artifact::signature::VerifyingKey>,
     before_publish: Option<Hook>,
 }
 
@@ -121,6 +123,8 @@ impl Builder {
             shared: None,
             search_path: SEARCH_PATH.into(),
             report_file: None,
+            #[cfg(feature = "registry")]
+            verifying_keys: Vec::new(),
             before_publish: None,
         }
     }
@@ -406,15 +410,28 @@ impl Builder {
         check::image(&self.input, (&self.additions, self.plan.clock), options)
     }
 
-    /// Pushes the filesystem in `file` to the registry under the image's reference, with the report of its build.
+    /// Pushes the filesystem in `file` to the registry under the image's reference.
     ///
     /// # Errors
     ///
     /// The file is no ext4 filesystem, or not that of the report; the reference is not one of a registry; the registry,
     /// the network or the credentials fail; the run was cancelled.
     #[cfg(feature = "registry")]
-    pub fn push_filesystem(&self, file: impl AsRef<Path>, report: Option<&Path>) -> Result<artifact::ArtifactReport> {
-        artifact::push(&self.input, file.as_ref(), report)
+    pub fn push_filesystem(
+        &self,
+        file: impl AsRef<Path>,
+        options: &artifact::PushOptions,
+    ) -> Result<artifact::ArtifactReport> {
+        artifact::push(&self.input, file.as_ref(), options)
+    }
+
+    /// Pulls only a filesystem that is signed by this key, or by one of those named before. Default: a signature is not
+    /// required.
+    #[cfg(feature = "registry")]
+    #[must_use]
+    pub fn verifying_key(mut self, key: artifact::signature::VerifyingKey) -> Self {
+        self.verifying_keys.push(key);
+        self
     }
 
     /// Pulls the filesystem that was pushed under the image's reference to `output`; its digest is checked. The report of
@@ -426,7 +443,8 @@ impl Builder {
     /// leaves `output` unchanged.
     #[cfg(feature = "registry")]
     pub fn pull_filesystem(&self, output: impl AsRef<Path>) -> Result<artifact::ArtifactReport> {
-        artifact::pull(&self.input, output.as_ref(), self.report_file.as_deref(), self.replace)
+        let (report, keys) = (self.report_file.as_deref(), &self.verifying_keys);
+        artifact::pull(&self.input, output.as_ref(), report, keys, self.replace)
     }
 
     /// Fetches the layers that the cache does not have, and verifies the digests of all.

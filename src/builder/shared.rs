@@ -15,6 +15,7 @@ use oci_spec::distribution::Reference;
 use crate::artifact::REPORT_MAX;
 use crate::builder::artifact::report;
 use crate::builder::artifact::repository::{FoundArtifact, Push, Repository};
+use crate::builder::artifact::signature::{self, SigningKey, VerifyingKey};
 use crate::builder::inject::Injected;
 use crate::cancel::Cancel;
 use crate::copy::OpenFile;
@@ -79,13 +80,16 @@ pub struct SharedCache {
     to: Option<CacheRepository>,
     to_required: bool,
     verification: FetchVerification,
+    keys: Vec<VerifyingKey>,
+    signer: Option<SigningKey>,
     timeout: u64,
 }
 
 impl Default for SharedCache {
     fn default() -> Self {
         let verification = FetchVerification::Digest;
-        Self { from: Vec::new(), to: None, to_required: false, verification, timeout: TIMEOUT }
+        let (from, to, keys, signer) = (Vec::new(), None, Vec::new(), None);
+        Self { from, to, to_required: false, verification, keys, signer, timeout: TIMEOUT }
     }
 }
 
@@ -115,6 +119,20 @@ impl SharedCache {
     #[must_use]
     pub fn verification(mut self, verification: FetchVerification) -> Self {
         self.verification = verification;
+        self
+    }
+
+    /// Takes only what is signed by this key, or by one of those named before. Default: a signature is not required.
+    #[must_use]
+    pub fn verifying_key(mut self, key: VerifyingKey) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    /// Signs what is pushed. Default: it is not signed.
+    #[must_use]
+    pub fn sign(mut self, key: SigningKey) -> Self {
+        self.signer = Some(key);
         self
     }
 
@@ -190,11 +208,14 @@ impl<'a> Shared<'a> {
     /// Returns true if a filesystem of the local cache was built or compared with its image on this machine, or if this
     /// build would fetch it from the same repository with no better proof.
     pub fn permits(cache: Option<&SharedCache>, report: &Report) -> bool {
-        let Some(FetchReport { repository, verification: FetchVerification::Digest, .. }) = &report.fetched else {
+        let Some(FetchReport { repository, verification: FetchVerification::Digest, signed_by, .. }) = &report.fetched
+        else {
             return true;
         };
         cache.is_some_and(|cache| {
+            let is_signed = || cache.keys.iter().any(|key| signed_by.as_deref() == Some(key.text()));
             cache.verification == FetchVerification::Digest
+                && (cache.keys.is_empty() || is_signed())
                 && cache.from.iter().any(|(from, _)| from.name == *repository)
         })
     }
@@ -244,13 +265,20 @@ impl<'a> Shared<'a> {
         let repository = Repository::open(&from.reference, &options, self.read, self.progress, cancel)?;
         let looked_up = timer.run(Stage::Open, None, || {
             let Some(found) = self.find(&repository)? else { return Ok(None) };
+            let signed_by = match &*self.cache.keys {
+                [] => None,
+                keys => {
+                    let key = signature::verify(&found.artifact, keys).map_err(|why| found.refused(why))?;
+                    Some(key.text().to_owned())
+                }
+            };
             let text = repository.report(&found)?.ok_or_else(|| found.refused("it has no report".into()))?;
             let report = self.report_of(&text, &found).map_err(|why| found.refused(why))?;
             // The report may lie: what it says fails no build.
             accept(&report).map_err(|error| found.refused(error.to_string()))?;
-            Ok(Some((found, report)))
+            Ok(Some((found, report, signed_by)))
         });
-        let Some((found, report)) = looked_up? else { return Ok(None) };
+        let Some((found, report, signed_by)) = looked_up? else { return Ok(None) };
         let directory = to.path().parent().unwrap_or(to.path());
         timer.run(Stage::Transfer, Some(found.transfer_bytes()), || {
             repository.fetch(&found, to.file(), &|at, error| Error::write(directory, at, error))
@@ -264,7 +292,7 @@ impl<'a> Shared<'a> {
         let verification = self.cache.verification;
         Ok(Some(Fetched {
             report,
-            origin: FetchReport { repository: from.name.clone(), manifest_digest, verification },
+            origin: FetchReport { repository: from.name.clone(), manifest_digest, verification, signed_by },
         }))
     }
 
@@ -351,7 +379,14 @@ impl<'a> Shared<'a> {
         }
         let source = OpenFile { file: filesystem.file(), path: filesystem.path() };
         let bytes = report.filesystem.bytes;
-        let push = Push { source, bytes, digest, report: Some((&text, self.key)), tag: &self.tag() };
+        // What was just fetched is in the other repository.
+        let mount =
+            self.cache.from.iter().map(|(from, _)| &from.reference).find(|from| {
+                from.registry() == to.reference.registry() && from.repository() != to.reference.repository()
+            });
+        let (tag, report, mount) = (self.tag(), Some((&*text, self.key)), mount.map(Reference::repository));
+        let push =
+            Push { source, bytes, digest, report, tag: &tag, subject: None, mount, signer: self.cache.signer.as_ref() };
         let pushed = timer.run(Stage::Transfer, Some(bytes), || repository.push(push))?;
         let text = format!("pushed to {to}:{}: {} bytes were sent", self.tag(), pushed.sent);
         self.progress.event(&Event::Remark(&text));

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use planish::Escaped;
 use planish::error::{
-    BareKind, CacheProblem, CredentialProblem, ImageProblem, InjectionProblem, NameError, NotExt4, OutputFile,
+    BareKind, CacheProblem, CredentialProblem, ImageProblem, InjectionProblem, KeyProblem, NameError, NotExt4, OutputFile,
     OutputProblem, Place, RegistryProblem, ToolProblem,
 };
 use planish::limits::Limit;
@@ -60,6 +60,8 @@ pub fn of(error: &Error) -> Option<String> {
         ErrorKind::Registry { problem, .. } => return of_registry(problem),
         ErrorKind::Credentials { problem, .. } => return Some(of_credentials(problem).into()),
         ErrorKind::Cache { problem, .. } => return of_cache(problem),
+        ErrorKind::Key { problem: KeyProblem::NotPublic, .. } => "minisign -G makes a pair; the public key is minisign.pub".into(),
+        ErrorKind::Key { .. } => "minisign -G -W makes a pair without a password".into(),
         ErrorKind::Strict { .. } => "drop --strict to build with the losses noted".into(),
         ErrorKind::Proof { .. } | ErrorKind::Packed { .. } | ErrorKind::Unsound { .. } => {
             "this should not happen: please report it with the image".into()

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use image::{EntryPlace, ImageProblem, LayerPlace, MissingPath, Place};
 pub use injection::InjectionProblem;
 pub use machine::{NotExt4, OutputFile, OutputProblem, Signal, ToolProblem};
-pub use registry::{CacheProblem, CertificateProblem, CredentialProblem, RegistryProblem, Resource};
+pub use registry::{CacheProblem, CertificateProblem, CredentialProblem, KeyProblem, RegistryProblem, Resource};
 pub(crate) use source::ReferenceProblem;
 pub use source::{BareKind, NameError, ReferenceFault};
 
@@ -223,6 +223,17 @@ pub enum ErrorKind {
         /// The reason.
         problem: String,
     },
+    /// An image is to have a referrer, and has no manifest.
+    #[error("{} has no manifest that a filesystem can refer to", crate::path::Escaped(.0.as_bytes()))]
+    NoManifest(String),
+    /// A file has no key for signatures.
+    #[error("{} {problem}", ShownPath(path))]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The problem.
+        problem: KeyProblem,
+    },
     /// A report is not that of the filesystem.
     #[error("report {} is not that of the filesystem", ShownPath(path))]
     OtherReport {
@@ -367,6 +378,7 @@ impl Error {
             },
             ErrorKind::BeyondDirect(_)
             | ErrorKind::NotInRegistry
+            | ErrorKind::NoManifest(_)
             | ErrorKind::OtherReport { .. }
             | ErrorKind::Source(_) => Fault::Usage,
             ErrorKind::Injection { problem, .. } => problem.fault(),
@@ -381,6 +393,7 @@ impl Error {
             | ErrorKind::NoMemory
             | ErrorKind::NotAFilesystem { .. }
             | ErrorKind::NotVerity { .. }
+            | ErrorKind::Key { .. }
             | ErrorKind::Certificate { .. } => Fault::Machine,
             ErrorKind::Proof { .. } | ErrorKind::Packed { .. } | ErrorKind::Unsound { .. } => Fault::Proof,
             ErrorKind::Cancelled(signal) => Fault::Signal(*signal),

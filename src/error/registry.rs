@@ -122,6 +122,19 @@ pub enum CertificateProblem {
     Mismatch,
 }
 
+/// A problem of a file with a key for signatures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each text says what the variant means")]
+pub enum KeyProblem {
+    #[error("holds no secret key of minisign")]
+    NotSecret,
+    #[error("holds no public key of minisign")]
+    NotPublic,
+    #[error("holds a key that needs a password")]
+    Password,
+}
+
 /// A problem of the credentials for a registry. No secret is in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

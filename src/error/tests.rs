@@ -63,6 +63,18 @@ fn a_message_names_its_subject_first() {
             ErrorKind::Injection { injected: "x".into(), problem: InjectionProblem::Changed }.into(),
             "injection x changed while it was read",
         ),
+        (
+            ErrorKind::SharedCache { repository: "quay.io/a".into(), problem: "nothing may be sent".into() }.into(),
+            "quay.io/a: nothing may be sent",
+        ),
+        (
+            ErrorKind::NoManifest("docker-archive:\x1b.tar".into()).into(),
+            r"docker-archive:\x1b.tar has no manifest that a filesystem can refer to",
+        ),
+        (
+            ErrorKind::Key { path: "a.key".into(), problem: KeyProblem::Password }.into(),
+            "a.key holds a key that needs a password",
+        ),
         (Error::output(Path::new("/tmp/a\nb"), OutputProblem::Exists), r"output /tmp/a\x0ab: exists already"),
     ];
     for (error, expected) in table {

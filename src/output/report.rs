@@ -121,6 +121,9 @@ pub struct FetchReport {
     pub manifest_digest: Digest,
     /// The proof of the filesystem.
     pub verification: FetchVerification,
+    /// The public key whose signature was verified, as minisign prints it, if one was required.
+    #[serde(default)]
+    pub signed_by: Option<String>,
 }
 
 /// The proof of a filesystem that was fetched from a registry.

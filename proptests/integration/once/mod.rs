@@ -5,6 +5,7 @@ mod bytes;
 mod key;
 mod reuse;
 mod shared;
+mod trust;
 mod verity;
 mod written;
 

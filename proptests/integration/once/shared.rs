@@ -15,18 +15,18 @@ use crate::support::{Bench, failed, stderr, succeeded};
 const QUICK: [&str; 6] = ["--platform", "linux/amd64", "--free", "1M", "--force", "--json"];
 
 /// The filesystem of the fixture, built without any cache, and its report.
-struct Direct {
-    bytes: Vec<u8>,
-    report: Value,
+pub struct Direct {
+    pub bytes: Vec<u8>,
+    pub report: Value,
 }
 
 impl Direct {
-    fn key(&self) -> &str {
+    pub fn key(&self) -> &str {
         self.report["key"].as_str().unwrap()
     }
 
     /// Its entry in a registry.
-    fn entry(&self) -> Written {
+    pub fn entry(&self) -> Written {
         self.entry_with(&self.bytes, |_| {})
     }
 
@@ -40,7 +40,7 @@ impl Direct {
     }
 }
 
-fn direct() -> &'static Direct {
+pub fn direct() -> &'static Direct {
     static DIRECT: OnceLock<Direct> = OnceLock::new();
     DIRECT.get_or_init(|| {
         let bench = Bench::new();
@@ -49,7 +49,7 @@ fn direct() -> &'static Direct {
     })
 }
 
-fn build(bench: &Bench, more: &[&str]) -> Output {
+pub fn build(bench: &Bench, more: &[&str]) -> Output {
     let source = format!("oci:{}", bench.fixture("layered").display());
     let mut command = bench.planish();
     command.env("HOME", bench.home()).args(["build", &source, "-o", "out.ext4"]).args(QUICK).args(more);
@@ -57,21 +57,21 @@ fn build(bench: &Bench, more: &[&str]) -> Output {
 }
 
 #[track_caller]
-fn report(output: &Output) -> Value {
+pub fn report(output: &Output) -> Value {
     succeeded(output);
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-fn is_direct(bench: &Bench) -> bool {
+pub fn is_direct(bench: &Bench) -> bool {
     std::fs::read(bench.at("out.ext4")).unwrap() == direct().bytes
 }
 
-fn repository(registry: &Registry) -> String {
+pub fn repository(registry: &Registry) -> String {
     format!("{}/fs", registry.host())
 }
 
 /// The warnings of a run.
-fn warnings(output: &Output) -> Vec<String> {
+pub fn warnings(output: &Output) -> Vec<String> {
     stderr(output).lines().filter_map(|line| line.strip_prefix("warning: ")).map(str::to_owned).collect()
 }
 
@@ -91,8 +91,7 @@ fn an_entry_of_the_key_is_taken_with_its_report() {
     let mut found = report(&output);
     assert!(is_direct(&bench));
     assert_eq!(found["reused"], true);
-    let origin =
-        json!({"repository": from, "manifest_digest": found["fetched"]["manifest_digest"], "verification": "digest"});
+    let origin = json!({"repository": from, "manifest_digest": found["fetched"]["manifest_digest"], "verification": "digest", "signed_by": null});
     assert_eq!(found["fetched"], origin);
     let mut expected = direct().report.clone();
     for name in ["reused", "fetched", "seconds", "source"] {

@@ -26,7 +26,7 @@ pub fn pack(bytes: &[u8]) -> Vec<u8> {
 pub struct Written {
     pub blobs: BTreeMap<String, Vec<u8>>,
     pub manifest: Value,
-    tag: String,
+    pub tag: String,
 }
 
 impl Written {

@@ -1,18 +1,21 @@
 //! Pushes a finished filesystem to a registry, and pulls one from there.
 
+mod referrers;
 pub(crate) mod report;
 pub(crate) mod repository;
+pub(crate) mod signature;
 
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::distribution::Reference;
 use serde::Serialize;
 
 use self::repository::{FoundArtifact, Push, Pushed, Repository};
-use crate::artifact::{ARTIFACT_TYPE, Artifact, REPORT_MAX};
-use crate::builder::image::ImageOptions;
+use self::signature::{SigningKey, VerifyingKey};
+use crate::artifact::{ARTIFACT_TYPE, Artifact, REPORT_MAX, Subject};
+use crate::builder::image::{Image, ImageOptions};
 use crate::builder::{Input, verify};
 use crate::copy::{self, OpenFile};
 use crate::digest::Digest;
@@ -64,6 +67,52 @@ impl ArtifactReport {
     }
 }
 
+/// Options of a push.
+#[derive(Debug, Clone, Default)]
+pub struct PushOptions {
+    report: Option<PathBuf>,
+    subject: Option<Subject>,
+    mount: Option<String>,
+    key: Option<SigningKey>,
+}
+
+impl PushOptions {
+    /// Signs the digests of filesystem, build key and report. Default: they are not signed.
+    #[must_use]
+    pub fn sign(mut self, key: SigningKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Pushes the report of the filesystem's build with it. Default: none.
+    #[must_use]
+    pub fn report(mut self, path: impl Into<PathBuf>) -> Self {
+        self.report = Some(path.into());
+        self
+    }
+
+    /// Makes the filesystem a referrer of an image, so that it is found by the image's manifest. Default: none.
+    ///
+    /// # Errors
+    ///
+    /// The image has no manifest.
+    pub fn subject(mut self, image: &Image) -> Result<Self> {
+        let parts = image.parts();
+        let manifest = parts.manifest.as_ref().ok_or_else(|| ErrorKind::NoManifest(parts.source.clone()))?;
+        let (media_type, digest) = (manifest.media_type.clone(), manifest.digest.clone());
+        self.subject = Some(Subject { media_type, digest, size: manifest.bytes.len() as u64 });
+        Ok(self)
+    }
+
+    /// Takes blobs from another repository of the registry, given without the host, where the registry allows it. Default: they are
+    /// sent.
+    #[must_use]
+    pub fn mount_from(mut self, repository: impl Into<String>) -> Self {
+        self.mount = Some(repository.into());
+        self
+    }
+}
+
 /// Returns the reference of an input, its name, and the options with which it is read.
 fn target(input: &Input) -> Result<(&Reference, String, &ImageOptions)> {
     match input {
@@ -74,21 +123,24 @@ fn target(input: &Input) -> Result<(&Reference, String, &ImageOptions)> {
     }
 }
 
-fn repository<'a>(reference: &'a Reference, options: &'a ImageOptions) -> Result<Repository<'a>> {
+fn repository<'a>(reference: &'a Reference, options: &'a ImageOptions, uses_mirrors: bool) -> Result<Repository<'a>> {
     let ImageOptions { read, progress, cancel, .. } = options;
-    let registry = read.remote.as_ref().map(|remote| remote.registry.clone()).unwrap_or_default();
+    let mut registry = read.remote.as_ref().map(|remote| remote.registry.clone()).unwrap_or_default();
+    if !uses_mirrors {
+        registry.mirrors.clear();
+    }
     Repository::open(reference, &registry, read, &**progress, cancel)
 }
 
-/// Pushes the filesystem in `file` under the tag of the reference, with the report of its build if there is one.
+/// Pushes the filesystem in `file` under the tag of the reference.
 ///
 /// # Errors
 ///
 /// The file is no ext4 filesystem, or not the one of the report; the registry, the network or the credentials fail; the
 /// run was cancelled.
-pub(crate) fn push(input: &Input, file: &Path, report: Option<&Path>) -> Result<ArtifactReport> {
+pub(crate) fn push(input: &Input, file: &Path, how: &PushOptions) -> Result<ArtifactReport> {
     let (reference, name, options) = target(input)?;
-    let repository = repository(reference, options)?;
+    let repository = repository(reference, options, false)?;
     let ImageOptions { progress, cancel, .. } = options;
     let opened = verify::open(file).map_err(Error::io("open", file))?;
     verify::open_ext4(&opened, file)?;
@@ -96,10 +148,12 @@ pub(crate) fn push(input: &Input, file: &Path, report: Option<&Path>) -> Result<
     let bytes = opened.metadata().map_err(Error::io("examine", file))?.len();
     let mut timer = StageTimer::new(&**progress);
     let digest = timer.run(Stage::Digest, None, || copy::hash(source, &**progress, cancel))?;
-    let report = report.map(|path| read_report(path, &digest)).transpose()?;
+    let report = how.report.as_ref().map(|path| read_report(path, &digest)).transpose()?;
     let report = report.as_ref().map(|(text, key)| (&**text, key));
     let tag = reference.tag().unwrap_or("latest");
-    let push = Push { source, bytes, digest: &digest, report, tag };
+    let (subject, mount) = (how.subject.as_ref(), how.mount.as_deref());
+    let signer = how.key.as_ref();
+    let push = Push { source, bytes, digest: &digest, report, tag, subject, mount, signer };
     let Pushed { artifact, manifest_digest, sent } =
         timer.run(Stage::Transfer, Some(bytes), || repository.push(push))?;
     Ok(ArtifactReport::of(name, &artifact, manifest_digest, file, sent))
@@ -119,11 +173,17 @@ fn read_report(path: &Path, digest: &Digest) -> Result<(Vec<u8>, Digest)> {
 ///
 /// # Errors
 ///
-/// The reference is no filesystem, or has no report; an output cannot be used; the registry, the network or the
+/// The reference is no filesystem, has no report, or is signed by none of the keys if there are any; an output cannot be used; the registry, the network or the
 /// credentials fail; the run was cancelled. An error leaves `output` unchanged.
-pub(crate) fn pull(input: &Input, output: &Path, report_file: Option<&Path>, replace: bool) -> Result<ArtifactReport> {
+pub(crate) fn pull(
+    input: &Input,
+    output: &Path,
+    report_file: Option<&Path>,
+    keys: &[VerifyingKey],
+    replace: bool,
+) -> Result<ArtifactReport> {
     let (reference, name, options) = target(input)?;
-    let repository = repository(reference, options)?;
+    let repository = repository(reference, options, true)?;
     let ImageOptions { progress, cancel, .. } = options;
     let (progress, read) = (&**progress, input.paths());
     let report_file = match report_file {
@@ -138,6 +198,10 @@ pub(crate) fn pull(input: &Input, output: &Path, report_file: Option<&Path>, rep
     output.require_unread(&input.files())?;
     let mut timer = StageTimer::new(progress);
     let found = timer.run(Stage::Open, None, || repository.find())?;
+    let signer = match keys {
+        [] => None,
+        keys => Some(signature::verify(&found.artifact, keys).map_err(|why| found.refused(why))?),
+    };
     let report = report_file.is_some().then(|| pulled_report(&repository, &found)).transpose()?;
     let partial = output.begin(cancel)?;
     timer.run(Stage::Transfer, Some(found.transfer_bytes()), || {
@@ -155,7 +219,8 @@ pub(crate) fn pull(input: &Input, output: &Path, report_file: Option<&Path>, rep
         report.filesystem.path = path;
         report.reused = true;
         let verification = FetchVerification::Digest;
-        report.fetched = Some(FetchReport { repository: name, manifest_digest, verification });
+        let signed_by = signer.map(|key| key.text().to_owned());
+        report.fetched = Some(FetchReport { repository: name, manifest_digest, verification, signed_by });
         files.push(file.write(&report, cancel)?);
     }
     files.push(ready);

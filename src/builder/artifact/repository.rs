@@ -7,7 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use oci_spec::distribution::Reference;
 
-use crate::artifact::{self, Artifact, Blob, CHUNK, Chunk, EMPTY, MANIFEST_TYPE};
+use super::referrers;
+use super::signature::SigningKey;
+use crate::artifact::{self, Artifact, Blob, CHUNK, Chunk, EMPTY, MANIFEST_TYPE, Subject};
 use crate::cancel::Cancel;
 use crate::copy::{self, OpenFile};
 use crate::digest::{Algorithm, Digest};
@@ -44,6 +46,11 @@ pub(crate) struct Push<'a> {
     /// The report of its build and the build key.
     pub report: Option<(&'a [u8], &'a Digest)>,
     pub tag: &'a str,
+    /// The manifest of the image that it is made of.
+    pub subject: Option<&'a Subject>,
+    /// A repository of the same registry that may have its blobs.
+    pub mount: Option<&'a str>,
+    pub signer: Option<&'a SigningKey>,
 }
 
 /// A filesystem that was pushed.
@@ -208,15 +215,22 @@ impl<'a> Repository<'a> {
     ///
     /// The file cannot be read; the registry, the network or the credentials fail; the run was cancelled.
     pub fn push(&self, push: Push<'_>) -> Result<Pushed> {
-        let Push { source, bytes, digest, report, tag } = push;
-        let upload = Upload { repository: self, sent: AtomicU64::new(0) };
+        let Push { source, bytes, digest, report, tag, subject, mount, signer } = push;
+        let upload = Upload { repository: self, mount, sent: AtomicU64::new(0) };
         let chunks = upload.chunks(source, bytes)?;
         let key = report.map(|(_, key)| key.clone());
         let report = report.map(|(text, _)| upload.put(&Bytes::copy_from_slice(text))).transpose()?;
         let empty = upload.put(&Bytes::from_static(EMPTY))?;
-        let artifact = Artifact { bytes, digest: digest.clone(), key, report, chunks };
+        let (digest, subject_of) = (digest.clone(), subject.cloned());
+        let mut artifact = Artifact { bytes, digest, key, report, chunks, subject: subject_of, signature: None };
+        artifact.signature = signer.map(|key| key.sign(&artifact)).transpose()?;
         let manifest = artifact.manifest(&empty.digest);
-        let manifest_digest = self.registry.put_manifest(tag, MANIFEST_TYPE, &manifest, self.documents())?;
+        let put = self.registry.put_manifest(tag, MANIFEST_TYPE, &manifest, self.documents())?;
+        let (manifest_digest, is_listed) = put;
+        if let Some(subject) = subject.filter(|_| !is_listed) {
+            let referrer = artifact.referrer(&manifest_digest, manifest.len() as u64);
+            referrers::add(&self.registry, &subject.digest, &referrer, self.documents())?;
+        }
         Ok(Pushed { artifact, manifest_digest, sent: upload.sent.into_inner() })
     }
 }
@@ -224,13 +238,15 @@ impl<'a> Repository<'a> {
 /// The blobs of one push.
 struct Upload<'a> {
     repository: &'a Repository<'a>,
+    mount: Option<&'a str>,
     sent: AtomicU64,
 }
 
 impl Upload<'_> {
     fn put(&self, bytes: &Bytes) -> Result<Blob> {
         let blob = Blob { digest: Digest::of(Algorithm::Sha256, bytes), size: bytes.len() as u64 };
-        if self.repository.registry.put_blob(&blob.digest, bytes, self.repository.blobs())? {
+        let Repository { registry, .. } = self.repository;
+        if registry.put_blob(&blob.digest, bytes, self.mount, self.repository.blobs())? {
             self.sent.fetch_add(blob.size, Ordering::Relaxed);
         }
         Ok(blob)

@@ -191,6 +191,13 @@ impl Job {
         let options = self.options.clone();
         let needs_remote = is_remote(&source) && !is_remote(&self.source);
         let options = if needs_remote { arguments.remote(options, &*self.observer)? } else { options };
+        let options = match (&self.source, &source) {
+            // A login is for the first one's registry.
+            (ImageReference::Docker(first), ImageReference::Docker(other)) if first.registry() != other.registry() => {
+                options.without_given_login()
+            }
+            _ => options,
+        };
         Ok((source, options))
     }
 

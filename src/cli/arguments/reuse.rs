@@ -20,7 +20,7 @@ pub struct ReuseArguments {
     #[arg(long)]
     no_reuse: bool,
     /// Size on disk of the finished filesystems in the cache
-    #[arg(long, value_name = "N", default_value = "10G", value_parser = size::bytes)]
+    #[arg(long, hide_short_help = true, value_name = "N", default_value = "10G", value_parser = size::bytes)]
     reuse_bytes: u64,
 }
 

@@ -1,26 +1,36 @@
 //! The arguments about finished filesystems in repositories of registries.
 
+use std::path::PathBuf;
+
 use planish::report::FetchVerification;
-use planish::{CacheRepository, SharedCache};
+use planish::{CacheRepository, SharedCache, SigningKey, VerifyingKey};
+
+use crate::cli::exit::Failure;
 
 /// The repositories that share finished filesystems.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct SharedArguments {
-    /// Take the filesystem of a build with the same key from this repository of a registry, if it has one; may be repeated
-    #[arg(long, value_name = "REPOSITORY")]
+    /// Repository of a registry to take the filesystem of an equal build key from; may be repeated
+    #[arg(long, value_name = "REPO")]
     cache_from: Vec<CacheRepository>,
-    /// Push a new filesystem to this repository of a registry, for builds with the same key
-    #[arg(long, value_name = "REPOSITORY")]
+    /// Repository to push a new filesystem to
+    #[arg(long, value_name = "REPO")]
     cache_to: Option<CacheRepository>,
     /// Fail if the filesystem cannot be pushed there; by default that is a warning
-    #[arg(long, requires = "cache_to")]
+    #[arg(long, hide_short_help = true, requires = "cache_to")]
     cache_to_required: bool,
     /// Proof of what is taken from a repository
-    #[arg(long, value_name = "HOW", default_value = "digest")]
+    #[arg(long, hide_short_help = true, value_name = "HOW", default_value = "digest")]
     cache_verify: CacheVerify,
+    /// Take only what is signed by this public key of minisign; may be repeated
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "cache_from")]
+    verify_key: Vec<PathBuf>,
+    /// Sign what is pushed with this secret key of minisign, which has no password
+    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "cache_to")]
+    sign_key: Option<PathBuf>,
     /// Seconds that taking or pushing a filesystem may last
-    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, hide_short_help = true, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     cache_timeout: u64,
 }
 
@@ -44,9 +54,9 @@ impl SharedArguments {
     }
 
     /// Returns the repositories for all builds of a run; `None` if there are none.
-    pub fn cache(&self) -> Option<SharedCache> {
+    pub fn cache(&self) -> Result<Option<SharedCache>, Failure> {
         if !self.use_registry() {
-            return None;
+            return Ok(None);
         }
         let verification = match self.cache_verify {
             CacheVerify::Digest => FetchVerification::Digest,
@@ -54,9 +64,19 @@ impl SharedArguments {
         };
         let cache = SharedCache::default().verification(verification).timeout(self.cache_timeout);
         let cache = self.cache_from.iter().cloned().fold(cache, SharedCache::from);
-        Some(match self.cache_to.clone() {
+        let cache = verifying_keys(&self.verify_key)?.into_iter().fold(cache, SharedCache::verifying_key);
+        let cache = match &self.sign_key {
+            Some(path) => cache.sign(SigningKey::read(path)?),
+            None => cache,
+        };
+        Ok(Some(match self.cache_to.clone() {
             Some(to) => cache.to(to).require_push(self.cache_to_required),
             None => cache,
-        })
+        }))
     }
+}
+
+/// Reads public keys.
+pub fn verifying_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failure> {
+    Ok(paths.iter().map(VerifyingKey::read).collect::<Result<_, _>>()?)
 }

@@ -148,7 +148,7 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
         let source = ImageReference::parse(&arguments.read.source).map_err(Error::from)?;
         let job = read::Job::of_sources(&arguments.read, &[source], arguments.shared.use_registry())?;
         let output = arguments.output.as_deref().unwrap_or(Path::new(""));
-        let shared = arguments.shared.cache();
+        let shared = arguments.shared.cache()?;
         return build(arguments, &job, shared.as_ref(), job.source.clone(), output);
     };
     if matches!(arguments.verity, Some(VerityPlace::File(_))) {
@@ -162,7 +162,7 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
     let job = read::Job::of_sources(&arguments.read, &references, arguments.shared.use_registry())?;
     several::make_directory(directory)?;
-    let shared = arguments.shared.cache();
+    let shared = arguments.shared.cache()?;
     let one = |named: several::NamedSource| build(arguments, &job, shared.as_ref(), named.source, &named.output);
     several::each(sources, one, || job.cancel.check().is_err(), job.summary == read::Summary::None)
 }

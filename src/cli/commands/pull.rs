@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use planish::PullReport;
+use planish::{Builder, PullReport};
 
-use crate::cli::arguments::read;
+use crate::cli::arguments::{read, shared};
 use crate::cli::commands::push;
 use crate::cli::exit::Failure;
 use crate::cli::stdout;
@@ -23,6 +23,9 @@ pub struct PullArguments {
     /// Write the report of its build, which was pushed with it, to a file; an earlier report is replaced
     #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output")]
     report: Option<PathBuf>,
+    /// Pull only what is signed by this public key of minisign; may be repeated
+    #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output")]
+    verify_key: Vec<PathBuf>,
     /// Replace an existing output, and any file at --report
     #[arg(long, requires = "output", help_heading = "Output")]
     force: bool,
@@ -35,7 +38,8 @@ pub struct PullArguments {
 pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     if let Some(output) = &arguments.output {
-        let mut builder = job.builder()?.replace(arguments.force);
+        let keys = shared::verifying_keys(&arguments.verify_key)?;
+        let mut builder = keys.into_iter().fold(job.builder()?.replace(arguments.force), Builder::verifying_key);
         if let Some(report) = &arguments.report {
             builder = builder.report_file(report);
         }

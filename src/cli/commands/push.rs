@@ -1,8 +1,9 @@
 //! `planish push`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use planish::{ArtifactReport, Escaped};
+use planish::{ArtifactReport, Escaped, PushOptions, SigningKey};
 
 use crate::cli::arguments::read;
 use crate::cli::exit::Failure;
@@ -18,6 +19,15 @@ pub struct PushArguments {
     /// Report of its build, which goes with it
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     report: Option<PathBuf>,
+    /// Image that the filesystem is made of: the registry lists the filesystem among the referrers of its manifest
+    #[arg(long, value_name = "SOURCE", help_heading = "Output")]
+    subject: Option<OsString>,
+    /// Other repository of the registry, without the host, that may have chunks of the filesystem already
+    #[arg(long, value_name = "NAME", help_heading = "Output")]
+    mount_from: Option<String>,
+    /// Sign it with this secret key of minisign, which has no password
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    sign_key: Option<PathBuf>,
     /// Print the result as JSON
     #[arg(long, help_heading = "Output")]
     json: bool,
@@ -28,7 +38,20 @@ pub struct PushArguments {
 /// Runs the command.
 pub fn run(arguments: &PushArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
-    let result = job.builder()?.push_filesystem(&arguments.file, arguments.report.as_deref());
+    let mut options = PushOptions::default();
+    if let Some(report) = &arguments.report {
+        options = options.report(report);
+    }
+    if let Some(repository) = &arguments.mount_from {
+        options = options.mount_from(repository);
+    }
+    if let Some(subject) = &arguments.subject {
+        options = options.subject(&job.open_other(job.other(&arguments.read, subject)?)?)?;
+    }
+    if let Some(path) = &arguments.sign_key {
+        options = options.sign(SigningKey::read(path)?);
+    }
+    let result = job.builder()?.push_filesystem(&arguments.file, &options);
     job.observer.end();
     print(&result?, "pushed", arguments.json)
 }

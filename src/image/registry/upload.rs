@@ -1,8 +1,8 @@
 //! Uploads blobs and manifests (distribution-spec, Push).
 
 use bytes::Bytes;
-use http::Method;
 use http::header::LOCATION;
+use http::{Method, StatusCode};
 use url::Url;
 
 use super::attempt::{Attempt, AttemptError};
@@ -12,15 +12,24 @@ use super::{Registry, RequestContext};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{ErrorKind, RegistryProblem, Resource, Result};
 
+/// The header of a registry that lists referrers (distribution-spec, Pushing Manifests with Subject).
+const LISTED: &str = "oci-subject";
 const BLOB_TYPE: &str = "application/octet-stream";
 
 impl Registry {
-    /// Uploads a blob unless the repository has it. Returns true if it was uploaded.
+    /// Uploads a blob unless the repository has it, or the registry takes it from the repository `mount`. Returns true if
+    /// it was uploaded.
     ///
     /// # Errors
     ///
     /// The registry, the network or the credentials fail.
-    pub fn put_blob(&self, digest: &Digest, bytes: &Bytes, context: RequestContext<'_>) -> Result<bool> {
+    pub fn put_blob(
+        &self,
+        digest: &Digest,
+        bytes: &Bytes,
+        mount: Option<&str>,
+        context: RequestContext<'_>,
+    ) -> Result<bool> {
         let endpoint = self.own()?;
         let resource = Resource::Blob(digest.clone());
         let attempt = async |impatient| {
@@ -30,7 +39,23 @@ impl Registry {
             let begin = RequestBody { method: Method::POST, content_type: BLOB_TYPE, bytes: Bytes::new() };
             let get = |url| Request { impatient, ..Request::get(&endpoint.host, &resource, url) };
             let request = Request { body: Some(begin), ..get(endpoint.uploads()?) };
-            let response = self.http.send_authorized(endpoint, request.clone(), context).await?;
+            let mut mounted = None;
+            if let Some(from) = mount {
+                let mut request = request.clone();
+                request.url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
+                mounted = match self.http.send_authorized(endpoint, request, context).await {
+                    Ok(response) if response.status() == StatusCode::CREATED => return Ok(false),
+                    // It begins an upload instead.
+                    Ok(response) => Some(response),
+                    // The other repository may be closed to this login.
+                    Err(AttemptError::Permanent(_)) => None,
+                    Err(trouble) => return Err(trouble),
+                };
+            }
+            let response = match mounted {
+                Some(response) => response,
+                None => self.http.send_authorized(endpoint, request.clone(), context).await?,
+            };
             let location = response.headers().get(LOCATION).and_then(|location| location.to_str().ok());
             let url = session(response.url(), location, digest)
                 .ok_or_else(|| request.error(RegistryProblem::Malformed("it names no place for an upload".into())))?;
@@ -55,7 +80,8 @@ impl Registry {
         self.http.send_authorized(endpoint, request, context).await.is_ok()
     }
 
-    /// Uploads a manifest under a tag, and returns its digest.
+    /// Uploads a manifest under a tag. Returns its digest, and true if the registry says that it lists the manifest among
+    /// the referrers of its subject.
     ///
     /// # Errors
     ///
@@ -66,18 +92,19 @@ impl Registry {
         media_type: &'static str,
         bytes: &[u8],
         context: RequestContext<'_>,
-    ) -> Result<Digest> {
+    ) -> Result<(Digest, bool)> {
         let endpoint = self.own()?;
         let resource = Resource::Tag(tag.to_owned());
         let bytes = Bytes::copy_from_slice(bytes);
-        let attempt = async |impatient| -> Attempt<()> {
+        let attempt = async |impatient| -> Attempt<bool> {
             let body = RequestBody { method: Method::PUT, content_type: media_type, bytes: bytes.clone() };
             let url = endpoint.manifest(tag).map_err(AttemptError::Permanent)?;
             let request = Request { impatient, body: Some(body), ..Request::get(&endpoint.host, &resource, url) };
-            self.http.send_authorized(endpoint, request, context).await.map(drop)
+            let response = self.http.send_authorized(endpoint, request, context).await?;
+            Ok(response.headers().contains_key(LISTED))
         };
-        self.retry(endpoint, &resource, context, attempt)?;
-        Ok(Digest::of(Algorithm::Sha256, &bytes))
+        let is_listed = self.retry(endpoint, &resource, context, attempt)?;
+        Ok((Digest::of(Algorithm::Sha256, &bytes), is_listed))
     }
 
     /// Returns the registry itself: nothing is uploaded to a mirror.

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use clap::builder::BoolishValueParser;
+use clap::builder::{ArgPredicate, BoolishValueParser};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, Command, CommandFactory};
 
@@ -15,12 +15,23 @@ const WITHOUT: [&str; 2] = ["help", "version"];
 
 /// Returns the command line without an environment, for the help, the man pages and the completions.
 pub fn plain() -> Command {
-    with_variables(Arguments::command(), &[])
+    with_variables(derived(), &[])
 }
 
 /// Returns the command line that parses `arguments`; variables count for options that are not among them.
 pub fn of(arguments: &[OsString]) -> Command {
-    with_variables(Arguments::command(), arguments)
+    with_variables(derived(), arguments)
+}
+
+/// Returns the derived commands. A build of a list has no other image.
+fn derived() -> Command {
+    let optional = |source: Arg| {
+        let source = source.required(false).required_unless_present("from_list");
+        // An argument that is changed comes last, unless it has a place.
+        source.default_value_if("from_list", ArgPredicate::IsPresent, Some("")).index(1)
+    };
+    Arguments::command()
+        .mut_subcommand("build", |build| build.mut_arg("source", optional).mut_arg("more", |more| more.index(2)))
 }
 
 /// Returns the variable of an option.

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use planish::Escaped;
 use planish::error::{
-    BareKind, CacheProblem, CredentialProblem, ImageProblem, InjectionProblem, KeyProblem, NameError, NotExt4, OutputFile,
-    OutputProblem, Place, RegistryProblem, ToolProblem,
+    BareKind, CacheProblem, CredentialProblem, ImageProblem, InjectionProblem, KeyProblem, NameError, NotExt4,
+    OutputFile, OutputProblem, Place, RegistryProblem, ToolProblem,
 };
 use planish::limits::Limit;
 use planish::{Error, ErrorKind, Fault, ImageReference};

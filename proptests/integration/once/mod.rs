@@ -2,6 +2,7 @@
 
 mod artifact;
 mod bytes;
+mod fleet;
 mod key;
 mod reuse;
 mod shared;

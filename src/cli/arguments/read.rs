@@ -169,7 +169,8 @@ impl Job {
             warnings.iter().for_each(|warning| observer.event(&Event::Warning(warning)));
             options = remote;
         }
-        let source = sources.first().cloned().ok_or_else(|| Failure::Usage("there is no image".into()))?;
+        // A part of a list may be empty.
+        let source = sources.first().cloned().unwrap_or(ImageReference::Stdin);
         Ok(Self { source, options, clock, observer, cancel, summary: arguments.run.summary() })
     }
 

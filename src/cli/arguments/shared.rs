@@ -11,7 +11,7 @@ use crate::cli::exit::Failure;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Output")]
 pub struct SharedArguments {
-    /// Repository of a registry to take the filesystem of an equal build key from; may be repeated
+    /// Repository to take the filesystem of an equal build key from; may be repeated
     #[arg(long, value_name = "REPO")]
     cache_from: Vec<CacheRepository>,
     /// Repository to push a new filesystem to

@@ -25,6 +25,13 @@ pub struct BuildArguments {
     /// Directory for the filesystems of several images, named by image and tag: app-1.2.ext4
     #[arg(long, value_name = "DIR", help_heading = "Output", conflicts_with_all = ["output", "report"])]
     output_dir: Option<PathBuf>,
+    /// Build the images in a file, one SOURCE a line; # begins a comment line
+    #[arg(long, value_name = "FILE", help_heading = "Output", requires = "output_dir", hide_short_help = true,
+          conflicts_with_all = ["source", "more"])]
+    from_list: Option<PathBuf>,
+    /// Build the part with this number, from 0, of the N parts of the list: lines I, I+N, I+2N …
+    #[arg(long, value_name = "I/N", help_heading = "Output", requires = "from_list", hide_short_help = true)]
+    shard: Option<several::Shard>,
     /// Replace an existing output, and any file at --report
     #[arg(long, help_heading = "Output")]
     force: bool,
@@ -43,7 +50,7 @@ pub struct BuildArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "output_dir", help_heading = "Output")]
     config_out: Option<PathBuf>,
     /// Write the image's environment and process as variables for a shell
-    #[arg(long, value_name = "FILE", conflicts_with = "output_dir", help_heading = "Output")]
+    #[arg(long, hide_short_help = true, value_name = "FILE", conflicts_with = "output_dir", help_heading = "Output")]
     config_env: Option<PathBuf>,
     /// Print the report as JSON on stdout
     #[arg(long, help_heading = "Output")]
@@ -141,6 +148,9 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
         return Err(Failure::Usage("--cache-to pushes what was verified: it needs --verify full".into()));
     }
     let Some(directory) = &arguments.output_dir else {
+        if arguments.from_list.is_some() {
+            return Err(Failure::Usage("--from-list needs --output-dir in place of --output".into()));
+        }
         if let Some(more) = arguments.more.first() {
             let shown = Escaped(more.as_bytes());
             return Err(Failure::Usage(format!("a second image, {shown}, needs --output-dir in place of --output")));
@@ -154,11 +164,15 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     if matches!(arguments.verity, Some(VerityPlace::File(_))) {
         return Err(Failure::Usage("--verity FILE is for one image: with --output-dir, use --verity append".into()));
     }
-    let sources = several::named(
-        std::iter::once(&arguments.read.source).chain(&arguments.more),
-        directory,
-        arguments.format.ending(),
-    )?;
+    let texts = match &arguments.from_list {
+        Some(list) => several::read_list(list)?,
+        None => std::iter::once(&arguments.read.source).chain(&arguments.more).cloned().collect(),
+    };
+    // The names of all images count, so that those of two shards can be in one directory.
+    let mut sources = several::named(&texts, directory, arguments.format.ending())?;
+    if let Some(shard) = &arguments.shard {
+        sources = shard.of(sources);
+    }
     let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
     let job = read::Job::of_sources(&arguments.read, &references, arguments.shared.use_registry())?;
     several::make_directory(directory)?;

@@ -1,9 +1,11 @@
 //! `planish build A B … --output-dir DIR`: several images in one run.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use planish::{Error, Escaped, ImageReference};
 
@@ -39,6 +41,49 @@ pub fn named<'a>(
         named.push(NamedSource { source, output });
     }
     Ok(named)
+}
+
+/// The most bytes of a list of images.
+const LIST_MAX: u64 = 16 << 20;
+
+/// Reads a list of images: a source a line. Empty lines and lines that begin with `#` do not count, nor do spaces around a
+/// source.
+pub fn read_list(path: &Path) -> Result<Vec<OsString>, Failure> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    file.take(LIST_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
+    if bytes.len() as u64 > LIST_MAX {
+        return Err(Failure::Usage(format!("--from-list: the file has more than {LIST_MAX} bytes")));
+    }
+    let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
+    let sources = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
+    Ok(sources.map(|source| OsString::from_vec(source.to_vec())).collect())
+}
+
+/// A part of a list: every N-th image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: usize,
+    count: usize,
+}
+
+impl FromStr for Shard {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+        match text.split_once('/').map(|(index, count)| (number(index), number(count))) {
+            Some((Some(index), Some(count))) if index < count => Ok(Self { index, count }),
+            _ => Err("a part is I/N, with I from 0 to N-1"),
+        }
+    }
+}
+
+impl Shard {
+    /// Returns its images. The place in the list decides, and nothing that may change between two hosts' runs.
+    pub fn of<T>(self, list: Vec<T>) -> Vec<T> {
+        list.into_iter().skip(self.index).step_by(self.count).collect()
+    }
 }
 
 /// Creates the directory for the filesystems, unless there is one.
@@ -133,6 +178,32 @@ mod tests {
             let source = ImageReference::parse(text.as_ref()).unwrap();
             assert_eq!(file_name(&source, ".ext4"), want.map(OsString::from), "{text}");
         }
+    }
+
+    #[test]
+    fn the_parts_of_a_list_are_the_list() {
+        let list: Vec<u32> = (0..10).collect();
+        for count in [1, 2, 3, 7, 10, 11] {
+            let part = |index| format!("{index}/{count}").parse::<Shard>().unwrap().of(list.clone());
+            let mut all: Vec<u32> = (0..count).flat_map(part).collect();
+            all.sort_unstable();
+            assert_eq!(all, list, "{count}");
+        }
+        assert_eq!("1/4".parse::<Shard>().unwrap().of(list), [1, 5, 9]);
+        for wrong in ["", "1", "1/", "/2", "2/2", "1/0", "-1/2", "+1/2", "1/2/3", "99999999999999999999/2", "a/b"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_list_has_a_source_a_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("list");
+        std::fs::write(&path, b"# images\n\ndebian\r\n  oci:a b:c\t\n#x\noci:\xff").unwrap();
+        let sources = [&b"debian"[..], b"oci:a b:c", b"oci:\xff"].map(|text| OsString::from_vec(text.to_vec()));
+        assert_eq!(read_list(&path).unwrap(), sources);
+        File::options().write(true).open(&path).unwrap().set_len(LIST_MAX + 1).unwrap();
+        assert!(matches!(read_list(&path), Err(Failure::Usage(text)) if text.contains("more than 16777216 bytes")));
     }
 
     #[test]

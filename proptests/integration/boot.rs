@@ -133,3 +133,45 @@ fn a_debian_filesystem_boots_to_a_shell() {
     let changed: Vec<String> = changed(&before, &after).into_iter().filter(|path| !state(path)).collect();
     assert_eq!(changed, ["/home/tester", "/home/tester/written", "/root", "/root/written"]);
 }
+
+/// The commands of a section of the README, as a script: its first console block.
+fn commands_of(title: &str) -> String {
+    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let section = readme.split(&format!("\n### {title}\n")).nth(1).expect("the README has the section");
+    let block = section.split("```console\n").nth(1).unwrap().split("```").next().unwrap();
+    block.lines().map(|line| format!("{}\n", line.strip_prefix("$ ").unwrap_or(line))).collect()
+}
+
+#[test]
+#[ignore = "needs root, mmdebstrap, umoci, qemu-system-x86 and the Debian archive"]
+fn the_commands_of_the_readme_boot_an_image() {
+    let bench = Bench::new();
+    let layout = debian(&bench);
+    let image = format!("{}:latest", layout.display());
+    run(command("umoci config --config.workingdir /srv --config.env GREETING=hello --config.cmd /bin/sh --config.cmd -c")
+        .args(["--config.cmd", "echo; echo \"host: $(hostname)\"; echo \"place: $PWD\"; echo \"greeting: $GREETING\"; test -t 0 && echo terminal: yes"])
+        .args(["--image", &image]));
+    publish(&layout);
+    let commands = commands_of("Boot it with QEMU");
+    // What the caller has: packages that are installed, an image that is here, and root.
+    let commands: String = commands
+        .lines()
+        .filter(|line| !line.starts_with("apt-get install"))
+        .fold(String::new(), |all, line| all + line + "\n");
+    let commands = commands.replace("debian:bookworm", &format!("oci:{image}"));
+    let commands = commands.replace("apt-get download", "apt-get -q -o APT::Sandbox::User=root download");
+    let directory = bench.shared("newcomer");
+    std::fs::create_dir(&directory).unwrap();
+    let output = File::create(bench.shared("walk")).unwrap();
+    let system = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let mut shell = command("sh -e -c");
+    shell.arg(&commands).current_dir(&directory).stdin(Stdio::null());
+    shell.env("PATH", format!("{}:{system}", bench.shared("").display()));
+    let mut shell = shell.stderr(output.try_clone().unwrap()).stdout(output).spawn().unwrap();
+    let status = wait(&mut shell, Duration::from_secs(900));
+    let log = String::from_utf8_lossy(&std::fs::read(bench.shared("walk")).unwrap()).replace('\r', "");
+    assert!(status.is_some_and(|status| status.success()), "{status:?}\n{log}");
+    for (question, expected) in [("host", "web-1"), ("place", "/srv"), ("greeting", "hello"), ("terminal", "yes")] {
+        assert_eq!(answer(&log, question), expected, "{log}");
+    }
+}

@@ -75,7 +75,7 @@ impl<S: ReadAt> Reader<S> {
         Self { extents_left, ..self }
     }
 
-    /// Reads a stream that [`without_contents`](super::without_contents) wrote, if `bare`.
+    /// Reads a stream that `without_contents` wrote, if `bare`.
     #[must_use]
     pub fn of_bare(self, bare: bool) -> Self {
         Self { bare, ..self }

@@ -444,7 +444,7 @@ fn a_default_acl_of_the_work_directory_changes_no_byte() {
 }
 
 /// Fetches e2fsprogs of Debian's other suites, each with its libraries, from the mirror of this machine.
-const FETCH: &str = r#"set -e
+pub(super) const FETCH: &str = r#"set -e
 site=$(apt-get indextargets --format '$(SITE) $(LABEL)' 'Created-By: Packages' | sed -n 's/ Debian$//p' | head -n 1)
 test -n "$site"
 mkdir -p etc/preferences.d etc/apt.conf.d etc/sources.list.d state/lists/partial cache/archives/partial

@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{layout, look};
 use crate::fidelity::rows;
-use crate::support::{Bench, equal, failed, generated, is_root, stderr, succeeded, tree_listing};
+use crate::host::FETCH;
+use crate::support::{Bench, equal, failed, generated, is_root, process, script, stderr, succeeded, tree_listing};
 
 /// The flattened tree of an image.
 pub fn tree(source: &str) -> Listing {
@@ -198,4 +199,54 @@ fn an_acl_that_a_build_refuses_is_not_exported() {
     assert!(exported.contains("system.posix_acl_access"), "{exported}");
     assert_eq!(exported, built);
     assert_eq!(bench.left(), [""; 0]);
+}
+
+#[test]
+#[ignore = "needs skopeo"]
+fn skopeo_imports_the_tree_as_docker_import_does() {
+    let bench = Bench::new();
+    let source = layout(&bench, "image", &generated::image());
+    let archive = bench.readable("root.tar", &export(&bench, &source));
+    let imported = format!("oci:{}:latest", bench.shared("imported").display());
+    let from = format!("tarball:{}", archive.display());
+    process::run(process::command("skopeo copy -q --insecure-policy").args([&from, &imported]));
+    process::publish(&bench.shared("imported"));
+    // The platform is that of this machine.
+    let image = planish::Image::open(&*imported).unwrap();
+    equal(&tree(&source), &tree_listing::listing(&image.flatten().unwrap().tree));
+}
+
+/// The newest mke2fs of Debian reads tar streams, with libarchive, which this machine has.
+#[test]
+#[ignore = "needs root, apt, libarchive and Debian's archive"]
+fn mke2fs_reads_the_tree_but_for_what_it_cannot_carry() {
+    let bench = Bench::new();
+    let suites = bench.shared("suites");
+    std::fs::create_dir(&suites).unwrap();
+    process::run(process::command("sh -c").arg(FETCH).env("SUITES", "trixie").current_dir(&suites));
+    let program = suites.join("trixie/bin/mkfs.ext4");
+    let text = std::fs::read_to_string(&program).unwrap();
+    // Its own libraries come first.
+    let here = process::run(process::command("sh -c").arg("dirname $(find /usr/lib -name libarchive.so.13)"));
+    let (start, rest) = text.split_once("--library-path ").unwrap();
+    let (own, rest) = rest.split_once(' ').unwrap();
+    script(&program, &format!("{start}--library-path {own}:{} {rest}", here.trim()));
+    let source = format!("oci:{}", bench.fixture("layered").display());
+    let stream = bench.readable("root.tar", &export(&bench, &source));
+    let image = bench.at("out.ext4");
+    let options = ["-q", "-F", "-b", "4096", "-I", "256", "-d"];
+    process::run(Command::new(&program).args(options).arg(stream).arg(&image).arg("30M"));
+    bench.give(&image);
+    let output = bench.planish().args(["verify", &source, "out.ext4", "--platform", "linux/amd64"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{}", stderr(&output));
+    let found = String::from_utf8(output.stdout).unwrap();
+    let expected = [
+        "/: mtime is 1700000000.000000000, expected 1700000000.250000000",
+        "/opt: xattr is nothing, expected user.origin=\"layer 2\"",
+        "/home/alice/.profile: xattr is nothing, expected user.empty=\"\"",
+        "/times/after-2038: mtime is 2147483647.000000000, expected 4102444800.000000001",
+        "/times/before-1970: mtime is -1.000000000, expected -1.500000000",
+        "/times/nanoseconds: mtime is 1700000000.000000000, expected 1700000000.123456789",
+    ];
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
 }

@@ -118,3 +118,16 @@ fn other_files_are_named_as_no_filesystem() {
     let missing = failed(&verify(&bench, &source, "none"), 6);
     assert_eq!(missing, "open none: No such file or directory (os error 2)");
 }
+
+#[test]
+fn the_progress_counts_each_inode_once() {
+    let bench = Bench::new();
+    // A symlink of the fixture has two names.
+    let source = format!("oci:{}", bench.fixture("layered").display());
+    let output = bench.build(&source, "out.ext4", &["--progress", "json"]);
+    succeeded(&output);
+    let text = stderr(&output);
+    let mut events = text.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let end = events.find(|event| event["event"] == "end" && event["stage"] == "verify").unwrap();
+    assert_eq!((&end["done"], &end["total"]), (&43.into(), &43.into()));
+}

@@ -8,8 +8,7 @@ use super::size;
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Run")]
 pub struct ListingArguments {
-    /// Size on disk of the listings of layers in the cache, which spare decoding a layer again; the least recently used
-    /// ones are removed, and 0 keeps none
+    /// Size on disk of the listings of layers in the cache, which spare decoding a layer twice; 0 keeps none
     #[arg(long, value_name = "N", default_value = "256M", value_parser = size::bytes)]
     listing_bytes: u64,
 }

@@ -1,5 +1,6 @@
 //! Threads with a fallback: if the system refuses to start one, the calling thread does its work.
 
+use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::error::Result;
@@ -14,6 +15,38 @@ pub(crate) fn share(count: usize, work: impl Fn() -> Result<()> + Sync) -> Resul
         let own = work();
         others.into_iter().map(join).fold(own, Result::and)
     })
+}
+
+/// The weight of a batch: bytes of files.
+const BATCH: u64 = 1 << 20;
+/// The weight of an item beside its own.
+const ITEM: u64 = 1 << 12;
+
+/// A list from which threads take a few consecutive items at a time, so that each works on neighbours.
+pub(crate) struct Batches<'a, T>(Mutex<&'a [T]>);
+
+impl<'a, T> Batches<'a, T> {
+    pub fn new(items: &'a [T]) -> Self {
+        Self(Mutex::new(items))
+    }
+
+    /// Takes the next items: as many as weigh about a MiB; `None` if none is left.
+    pub fn take(&self, weight: impl Fn(&T) -> u64) -> Option<&'a [T]> {
+        let mut rest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken: u64 = 0;
+        let full = rest.iter().position(|item| {
+            taken = taken.saturating_add(weight(item)).saturating_add(ITEM);
+            taken >= BATCH
+        });
+        let (batch, left) = rest.split_at(full.map_or(rest.len(), |last| last + 1));
+        *rest = left;
+        if batch.is_empty() { None } else { Some(batch) }
+    }
+
+    /// Discards what is left.
+    pub fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = &[];
+    }
 }
 
 /// Runs two closures, the first on a thread of its own if one can be started.
@@ -80,6 +113,19 @@ mod tests {
             let panic = catch_unwind(AssertUnwindSafe(|| share(3, || work(&|| panic!("told"))))).unwrap_err();
             assert_eq!(panic.downcast_ref(), Some(&"told"));
         }
+    }
+
+    #[test]
+    fn batches_are_all_items_in_order() {
+        let weights = [0, BATCH, 1, BATCH - 2 * ITEM - 1, 5, u64::MAX, u64::MAX, 7, 8];
+        let batches = Batches::new(&weights);
+        let taken: Vec<&[u64]> = std::iter::from_fn(|| batches.take(|weight| *weight)).collect();
+        assert_eq!(taken, [&weights[..2], &weights[2..4], &weights[4..6], &weights[6..7], &weights[7..]]);
+        let batches = Batches::new(&weights);
+        assert_eq!(batches.take(|_| BATCH), Some(&weights[..1]));
+        batches.clear();
+        assert_eq!(batches.take(|_| 0), None);
+        assert_eq!(Batches::new(&[()]).take(|()| 0).map(<[()]>::len), Some(1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufReader, Read};
 
-use super::{BlockSource, Filesystem, Inode, ReadError, Run, at_most};
+use super::{BlockSource, Filesystem, Inode, ReadError, Run, Window, at_most};
 
 /// Bytes of one read of an image.
 const READ_SIZE: usize = 256 << 10;
@@ -129,6 +129,25 @@ impl<R: BlockSource> Content<'_, R> {
             rest = tail;
         }
         Ok(total)
+    }
+
+    /// Returns `length` bytes from `offset` on, all of them in one [`Chunk::Data`], read through a window.
+    ///
+    /// # Errors
+    ///
+    /// The image ends before the bytes; they are not in one chunk of data.
+    pub fn stored<'w>(&'w self, offset: u64, length: usize, window: &'w mut Window) -> Result<&'w [u8], ReadError> {
+        let data = self.data.get(self.data.partition_point(|data| data.end() <= offset));
+        let data = data.filter(|data| data.offset <= offset && offset + length as u64 <= data.end());
+        let place = data.map_or(u64::MAX, |data| data.place + (offset - data.offset));
+        match &self.inline {
+            Some(bytes) => usize::try_from(place)
+                .ok()
+                .and_then(|from| bytes.get(from..)?.get(..length))
+                .ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
+            None => window.read(&self.filesystem.reader, place, length),
+        }
+        .map_err(|source| ReadError::Io { offset: place, length, source })
     }
 
     fn read_stored(&self, buf: &mut [u8], place: u64) -> Result<(), ReadError> {

@@ -43,7 +43,7 @@ pub use feature::Features;
 pub use inode::{DeviceNumber, Inode};
 pub use kind::FileKind;
 pub use number::InodeNumber;
-pub use read_at::BlockSource;
+pub use read_at::{BlockSource, Window};
 pub use run::Run;
 pub use superblock::Superblock;
 pub use xattr::Xattr;

@@ -337,20 +337,35 @@ impl LayerDecoder<'_> {
     ) -> Result<()> {
         let mut block = vec![0; BLOCK];
         loop {
-            self.cancel.check()?;
-            let count = match decoder.read(&mut block) {
-                Ok(0) => return Ok(()),
-                Ok(count) => count,
-                Err(error) => {
-                    let fault = DecodeFault::of(&error).map(|fault| fault.at(Place::Layer(self.blob.place.clone())));
-                    return Err(fault.unwrap_or_else(|| Error::io("read", self.directory)(error)));
-                }
-            };
+            let (count, end) = self.fill(decoder, &mut block);
             self.budget.spend_bytes(count as u64)?;
-            if !sink.pass(&mut block, count)? {
-                return Ok(());
+            let taken = count == 0 || sink.pass(&mut block, count)?;
+            match end {
+                None if taken => {}
+                None => return Ok(()),
+                Some(end) => return end,
             }
         }
+    }
+
+    /// Fills a block with decoded bytes; returns their number, and the result of the whole stream if it has ended.
+    fn fill<R: Read>(&self, decoder: &mut Decoder<R>, block: &mut [u8]) -> (usize, Option<Result<()>>) {
+        let mut count = 0;
+        while count < block.len() {
+            if let Err(stop) = self.cancel.check() {
+                return (count, Some(Err(stop)));
+            }
+            match decoder.read(&mut block[count..]) {
+                Ok(0) => return (count, Some(Ok(()))),
+                Ok(more) => count += more,
+                Err(error) => {
+                    let fault = DecodeFault::of(&error).map(|fault| fault.at(Place::Layer(self.blob.place.clone())));
+                    let error = fault.unwrap_or_else(|| Error::io("read", self.directory)(error));
+                    return (count, Some(Err(error)));
+                }
+            }
+        }
+        (count, None)
     }
 
     /// Returns the algorithm of the blob's digest; without a digest, the cheapest one, whose result is ignored.

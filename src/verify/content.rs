@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Numbers;
 use super::mismatch::KEPT;
 use crate::cancel::Cancel;
 use crate::error::Result;
-use crate::ext4::{BlockSource, Chunk, Filesystem, InodeNumber, ReadError};
+use crate::ext4::{BlockSource, Chunk, Filesystem, InodeNumber, ReadError, Window};
 use crate::layer::entry::Content;
 use crate::progress::Progress;
 use crate::tree::{InodeId, Node, Tree};
-use crate::workers;
+use crate::workers::{self, Batches};
 
-const BUFFER: usize = 1 << 20;
+/// Bytes that are compared at once, while they are in the processor's cache.
+const PIECE: u64 = 256 << 10;
 
 /// The result of comparing files.
 #[derive(Default)]
@@ -37,7 +37,8 @@ impl FileComparison {
     }
 }
 
-/// Compares every file; each worker takes the next file of a shared queue.
+/// Compares every file; each worker takes the next files of a shared list, which lie one behind the other in most
+/// filesystems.
 pub(super) fn compare<R: BlockSource + Sync>(
     filesystem: &Filesystem<R>,
     tree: &Tree,
@@ -47,24 +48,30 @@ pub(super) fn compare<R: BlockSource + Sync>(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<FileComparison> {
-    let next = AtomicUsize::new(0);
+    let file = |id: InodeId| match &tree.inode(id).node {
+        Node::File(content) => Some(content),
+        _ => None,
+    };
+    let batches = Batches::new(files);
     let found = Mutex::new(FileComparison::default());
     let work = || -> Result<()> {
-        let mut buffer = vec![0; BUFFER];
+        let mut window = Window::default();
         let mut bytes = 0;
-        while let Some(id) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let (Node::File(content), Some(number)) = (&tree.inode(*id).node, numbers.get(*id)) else { continue };
-            let differs = match compare_file(filesystem, content, number, &mut buffer, cancel) {
-                Ok(None) => None,
-                Ok(Some(offset)) => Some(format!("different from byte {offset} on")),
-                Err(ComparisonStop::Unreadable(fault)) => Some(fault.to_string()),
-                Err(ComparisonStop::Cancelled(error)) => return Err(error),
-            };
-            bytes += content.size();
-            if let Some(text) = differs {
-                lock(&found).add(*id, text);
+        while let Some(batch) = batches.take(|id| file(*id).map_or(0, Content::stored_len)) {
+            for id in batch {
+                let (Some(content), Some(number)) = (file(*id), numbers.get(*id)) else { continue };
+                let differs = match compare_file(filesystem, content, number, &mut window, cancel) {
+                    Ok(None) => None,
+                    Ok(Some(offset)) => Some(format!("different from byte {offset} on")),
+                    Err(ComparisonStop::Unreadable(fault)) => Some(fault.to_string()),
+                    Err(ComparisonStop::Cancelled(error)) => return Err(error),
+                };
+                bytes += content.size();
+                if let Some(text) = differs {
+                    lock(&found).add(*id, text);
+                }
+                progress.advance(1);
             }
-            progress.advance(1);
         }
         lock(&found).bytes += bytes;
         Ok(())
@@ -88,7 +95,7 @@ fn compare_file<R: BlockSource>(
     filesystem: &Filesystem<R>,
     want: &Content,
     number: InodeNumber,
-    buffer: &mut [u8],
+    window: &mut Window,
     cancel: &Cancel,
 ) -> std::result::Result<Option<u64>, ComparisonStop> {
     let inode = filesystem.inode(number).map_err(ComparisonStop::Unreadable)?;
@@ -106,13 +113,14 @@ fn compare_file<R: BlockSource>(
                 let mut at = offset;
                 while at < end {
                     cancel.check().map_err(ComparisonStop::Cancelled)?;
-                    let piece = usize::try_from(end - at).unwrap_or(BUFFER).min(buffer.len());
-                    want.touch(piece as u64);
-                    let read = got.read_at(&mut buffer[..piece], at).map_err(ComparisonStop::Unreadable)?;
-                    if let Some(at) = first_difference(&runs, at, &buffer[..read]) {
+                    let piece = PIECE.min(end - at);
+                    want.touch(piece);
+                    let length = usize::try_from(piece).unwrap_or_default();
+                    let read = got.stored(at, length, window).map_err(ComparisonStop::Unreadable)?;
+                    if let Some(at) = first_difference(&runs, at, read) {
                         return Ok(Some(at));
                     }
-                    at += piece as u64;
+                    at += piece;
                 }
             }
         }

@@ -62,7 +62,9 @@ pub fn compare<R: BlockSource + Sync>(
         done: Comparison::default(),
     };
     walk.names(progress, cancel)?;
-    let Comparer { files, numbers, mut done, .. } = walk;
+    let Comparer { mut files, numbers, mut done, .. } = walk;
+    // Their order on the disk; the order of their names may be that of a hash.
+    files.sort_unstable_by_key(|id| numbers.get(*id).map(InodeNumber::get));
     let found = content::compare(filesystem, tree, &files, &numbers, jobs, progress, cancel)?;
     done.bytes = found.bytes;
     let mut differing = found.differing;

@@ -1,10 +1,8 @@
 //! Writes the bytes of files to their allocated blocks, several files at a time.
 
-use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use mkext4::{InodeHandle, Layout};
 
+use super::buffer::{ImageFile, WriteBuffer};
 use super::{Target, write_error};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
@@ -14,7 +12,7 @@ use crate::plan::blocks::data_blocks;
 use crate::plan::constants::BLOCK_SIZE;
 use crate::progress::Progress;
 use crate::tree::{InodeId, Node, Tree};
-use crate::workers;
+use crate::workers::{self, Batches};
 
 /// Bytes written at once, so that cancellation does not wait for a large file.
 const PIECE: usize = 4 << 20;
@@ -39,7 +37,7 @@ pub(super) fn segments(content: &Content, cancel: &Cancel) -> Result<Vec<Segment
     Ok(segments)
 }
 
-/// Writes every file; each worker takes the next file of a shared queue.
+/// Writes every file; each worker takes the next files of a shared list.
 #[expect(clippy::too_many_arguments, reason = "one call, and each is another thing")]
 pub(super) fn write(
     layout: &Layout,
@@ -51,25 +49,34 @@ pub(super) fn write(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<()> {
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<()> {
-        while let Some((id, handle)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let Node::File(content) = &tree.inode(*id).node else { continue };
-            let places = places(&segments(content, cancel)?, &layout.extents(*handle));
-            let written = write_file(content, &places, target, cancel);
-            written.map_err(|failure| {
-                // Stops the other workers.
-                next.store(files.len(), Ordering::Relaxed);
-                match failure {
-                    Failure::Stop(error) => error,
-                    Failure::System(source) => write_error(source, target, plan),
-                }
-            })?;
-            progress.advance(1);
-        }
-        Ok(())
+    let file = ImageFile::new(target.file);
+    let content = |id: InodeId| match &tree.inode(id).node {
+        Node::File(content) => Some(content),
+        _ => None,
     };
-    workers::share(jobs.min(files.len()), work)
+    let batches = Batches::new(files);
+    let write_batches = || -> std::result::Result<(), Failure> {
+        let mut buffer = WriteBuffer::new(&file);
+        while let Some(batch) = batches.take(|(id, _)| content(*id).map_or(0, Content::stored_len)) {
+            for (id, handle) in batch {
+                let Some(content) = content(*id) else { continue };
+                let segments = segments(content, cancel).map_err(Failure::Stop)?;
+                write_file(content, &places(&segments, &layout.extents(*handle)), &mut buffer, cancel)?;
+                progress.advance(1);
+            }
+        }
+        buffer.flush().map_err(Failure::System)
+    };
+    workers::share(jobs.min(files.len()), || {
+        write_batches().map_err(|failure| {
+            // Stops the other workers.
+            batches.clear();
+            match failure {
+                Failure::Stop(error) => error,
+                Failure::System(source) => write_error(source, target, plan),
+            }
+        })
+    })
 }
 
 /// A run of a file's bytes and its position in the image: offsets and length in bytes.
@@ -111,7 +118,7 @@ enum Failure {
 fn write_file(
     content: &Content,
     places: &[FileExtent],
-    target: Target<'_>,
+    buffer: &mut WriteBuffer<'_>,
     cancel: &Cancel,
 ) -> std::result::Result<(), Failure> {
     let mut places = places.iter().peekable();
@@ -124,7 +131,7 @@ fn write_file(
                 let at = place.in_image + (from - place.in_file);
                 for (n, piece) in (0..).zip(bytes[index(from)..index(to)].chunks(PIECE)) {
                     cancel.check().map_err(Failure::Stop)?;
-                    target.file.write_all_at(piece, at + n * PIECE as u64).map_err(Failure::System)?;
+                    buffer.add(at + n * PIECE as u64, piece).map_err(Failure::System)?;
                 }
             }
             if place.in_file + place.length > end {
@@ -139,6 +146,8 @@ fn write_file(
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use bytes::Bytes;
 
     use super::*;
@@ -182,8 +191,10 @@ mod tests {
         let parts = segments(&content, &Cancel::default()).unwrap();
         assert_eq!(parts, [segment(0, 3), segment(4, 2)]);
         let places = places(&parts, &[(4096, 8192), (5 * 4096, 12_288)]);
-        let target = Target { file: &file, path: std::path::Path::new("x") };
-        assert!(write_file(&content, &places, target, &Cancel::default()).is_ok());
+        let target = ImageFile::new(&file);
+        let mut buffer = WriteBuffer::new(&target);
+        assert!(write_file(&content, &places, &mut buffer, &Cancel::default()).is_ok());
+        buffer.flush().unwrap();
         let mut image = vec![0; 10 * 4096];
         file.read_exact_at(&mut image, 0).unwrap();
         let mut expected = vec![0; image.len()];

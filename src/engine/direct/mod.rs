@@ -3,6 +3,7 @@
 //! `mkext4` allocates the blocks and writes the metadata; several threads write the contents afterwards. The plan has
 //! refused all trees that `mkext4` would write wrongly or refuse late.
 
+mod buffer;
 mod content;
 mod declare;
 mod sink;
@@ -22,6 +23,7 @@ use crate::progress::{Progress, Stage};
 use crate::tree::Tree;
 use crate::work::PartialFile;
 
+use buffer::ImageFile;
 use declare::Declaration;
 use sink::Sink;
 
@@ -85,7 +87,8 @@ fn write(
 }
 
 fn write_metadata(layout: &Layout, target: Target<'_>, plan: &Plan, cancel: &Cancel) -> Result<()> {
-    let mut sink = Sink::new(target.file, cancel);
+    let file = ImageFile::new(target.file);
+    let mut sink = Sink::new(&file, cancel);
     // Dropped at once: the writer would also write contents, one after the other.
     let written = layout.writer(&mut sink).map(drop);
     let written = written.and_then(|()| sink.flush().map_err(mkext4::Error::Io));

@@ -125,11 +125,12 @@ fn a_full_disk_under_the_output_is_named() {
     let mount = format!("mount -t tmpfs -o size=8m,mode=1777 none '{}'", disk.display());
     let script = format!("{mount}; trap 'ls -A {0} > {0}.left' EXIT", disk.display());
     let output = disk.join("out.ext4");
-    let arguments = ["build", &source, "-o", output.to_str().unwrap(), "--platform", "linux/amd64"];
+    let arguments =
+        ["build", &source, "-o", output.to_str().unwrap(), "--platform", "linux/amd64", "--work-dir", "work"];
     let work = bench.at("work");
     std::fs::create_dir(&work).unwrap();
     bench.give(&work);
-    let result = with_mounts(&bench, &script, &[&arguments[..], &["--work-dir", "work"]].concat());
+    let result = with_mounts(&bench, &script, &[&arguments[..], &["--engine", "e2fsprogs"]].concat());
     let text = failed(&result, 6);
     assert!(text.starts_with("mkfs.ext4 ran out of space in "), "{text}");
     assert!(text.contains(": the filesystem needs "), "{text}");

@@ -23,7 +23,7 @@ pub enum Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum EngineChoice {
-    /// e2fsprogs, unless it cannot write the tree, or not in acceptable time.
+    /// e2fsprogs, unless it cannot write the tree or takes noticeably longer.
     #[default]
     Auto,
     /// This engine, or an error that says what it cannot write.
@@ -45,13 +45,13 @@ pub enum Reason {
     Requested,
     /// It is the reference, and nothing prevents its use.
     Reference,
-    /// `mkfs.ext4 -d` would take long.
+    /// e2fsprogs would take noticeably longer.
     Slow(SlowShape),
     /// The other engine cannot write the tree, with its error, escaped.
     Refused(Engine, String),
 }
 
-/// The shape of a tree for which staging and `mkfs.ext4 -d` are slow.
+/// The shape of a tree for which staging, `mkfs.ext4 -d` and debugfs take longer than the direct engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlowShape {
     /// Large directories: the time grows with the square of a directory's names.
@@ -60,6 +60,8 @@ pub enum SlowShape {
     Links(u64),
     /// Files with this number of blocks, each of which is staged and then copied alone.
     Data(u64),
+    /// This number of inodes, each of which is staged, made and set by debugfs.
+    Inodes(u64),
 }
 
 /// The directory with the most names.
@@ -141,13 +143,16 @@ impl fmt::Display for Reason {
             Self::Requested => f.write_str("requested"),
             Self::Reference => f.write_str("the reference"),
             Self::Slow(SlowShape::Directory(LargeDirectory { path, names })) => {
-                write!(f, "mkfs.ext4 takes long for directories like /{} with {names} names", Escaped(path))
+                write!(f, "mkfs.ext4 takes longer for directories like /{} with {names} names", Escaped(path))
             }
             Self::Slow(SlowShape::Links(inodes)) => {
-                write!(f, "mkfs.ext4 takes long for {inodes} inodes with several names")
+                write!(f, "mkfs.ext4 takes longer for {inodes} inodes with several names")
             }
             Self::Slow(SlowShape::Data(blocks)) => {
-                write!(f, "staging and mkfs.ext4 take long for {} MiB of data", (blocks * BLOCK_SIZE) >> 20)
+                write!(f, "staging and mkfs.ext4 take longer for {} MiB of data", (blocks * BLOCK_SIZE) >> 20)
+            }
+            Self::Slow(SlowShape::Inodes(inodes)) => {
+                write!(f, "staging, mkfs.ext4 and debugfs take longer for {inodes} inodes")
             }
             Self::Refused(engine, error) => write!(f, "{engine} cannot write the tree: {error}"),
         }
@@ -185,13 +190,15 @@ mod tests {
         let links = || refuse(ImageProblem::TooManySubdirectories(7));
         assert_eq!(auto(free(1), free(2), false), "e2fsprogs 1: the reference");
         assert_eq!(auto(free(1), own(), false), "e2fsprogs 1: the reference");
-        let large = r"direct 2: mkfs.ext4 takes long for directories like /a\x0a with 9 names";
+        let large = r"direct 2: mkfs.ext4 takes longer for directories like /a\x0a with 9 names";
         assert_eq!(auto(free(1), free(2), true), large);
         assert_eq!(auto(limit(5), free(2), true), large);
         let many = choose(EngineChoice::Auto, free(1), free(2), Some(SlowShape::Links(7))).unwrap().1;
-        assert_eq!(many.to_string(), "mkfs.ext4 takes long for 7 inodes with several names");
+        assert_eq!(many.to_string(), "mkfs.ext4 takes longer for 7 inodes with several names");
         let data = choose(EngineChoice::Auto, free(1), free(2), Some(SlowShape::Data(128 << 10))).unwrap().1;
-        assert_eq!(data.to_string(), "staging and mkfs.ext4 take long for 512 MiB of data");
+        assert_eq!(data.to_string(), "staging and mkfs.ext4 take longer for 512 MiB of data");
+        let inodes = choose(EngineChoice::Auto, free(1), free(2), Some(SlowShape::Inodes(800))).unwrap().1;
+        assert_eq!(inodes.to_string(), "staging, mkfs.ext4 and debugfs take longer for 800 inodes");
         let links_text = "/x has 7 subdirectories, and without an index ext4 allows 64998";
         assert_eq!(auto(links(), free(2), false), format!("direct 2: e2fsprogs cannot write the tree: {links_text}"));
         let own_text = "/x is a directory of the image, and only the e2fsprogs engine can write its own";

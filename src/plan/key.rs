@@ -12,7 +12,7 @@ use crate::digest::{Algorithm, Digest};
 /// The version of the key's form: raised whenever a line gets another meaning or form.
 const KEY_FORMAT: u32 = 1;
 /// The version of the output's form: raised whenever the bytes of any filesystem change for the same key.
-const OUTPUT_FORMAT: u32 = 1;
+const OUTPUT_FORMAT: u32 = 2;
 
 /// The name of a filesystem's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,9 +110,9 @@ mod tests {
                     keep-selinux=false\n\
                     key-format=1\n\
                     mkfs.ext4=1.47.0\n\
-                    output-format=1\n";
+                    output-format=2\n";
         assert_eq!(found.text, text);
-        assert_eq!(found.digest.to_string(), "sha256:c20d4601419b55ce55d4d03ff5a88597decd720c21072090e06add4627dc9e50");
+        assert_eq!(found.digest.to_string(), "sha256:4cb574b95a761b9b68f68a4f8945f8dc3e98e8c9a839bc5a22eb23e88f614d50");
     }
 
     #[test]

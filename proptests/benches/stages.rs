@@ -11,12 +11,15 @@
 //! Each is built several times with each engine; the least CPU and wall time of a stage count. CPU times include those of
 //! programs, in the stage that waits for them. `RUNS` is the number of builds (3), and `SCALE` multiplies the images (1).
 
+mod clock;
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use clock::cpu;
 use planish::plan::{Engine, EngineChoice};
 use planish::progress::{Progress, Stage};
 use planish::{Builder, Image};
@@ -117,24 +120,6 @@ impl Progress for StageClock {
             clocked.done.push((stage, Times { cpu: cpu().saturating_sub(before), wall: began.elapsed() }));
         }
     }
-}
-
-/// Returns the CPU time of this process and of its children that have ended.
-fn cpu() -> Duration {
-    let of = |who| {
-        // SAFETY: the structure holds numbers only, and the call writes it.
-        let usage = unsafe {
-            let mut usage: libc::rusage = std::mem::zeroed();
-            libc::getrusage(who, &raw mut usage);
-            usage
-        };
-        let time = |time: libc::timeval| {
-            let (seconds, micros) = (u64::try_from(time.tv_sec), u64::try_from(time.tv_usec));
-            Duration::from_secs(seconds.unwrap_or(0)) + Duration::from_micros(micros.unwrap_or(0))
-        };
-        time(usage.ru_utime) + time(usage.ru_stime)
-    };
-    of(libc::RUSAGE_SELF) + of(libc::RUSAGE_CHILDREN)
 }
 
 fn content(scale: usize) -> Vec<Layer> {

@@ -36,8 +36,8 @@ pub(crate) fn image(
     Ok(report(image.source.clone(), init.as_deref(), findings))
 }
 
-/// Returns true if a path is that of a filesystem rather than of an image: the magic number of ext4 is there, or it is a file
-/// of another kind than an archive, which [`check_filesystem`] names in its error.
+/// Returns true if a path is that of a filesystem rather than of an image: the magic number of ext4 is there, or it is
+/// a file of another kind than an archive, which [`check_filesystem`] names in its error.
 #[must_use]
 pub fn is_filesystem(file: &Path) -> bool {
     let magic = |file: std::fs::File| {

@@ -382,8 +382,8 @@ impl Builder {
         verify::verify(&self.input, file.as_ref(), additions, verity, self.digests, &self.search_path)
     }
 
-    /// Writes the flattened tree of the image, with what is put into it, as a tar stream with PAX headers to `output`, which is published when it is
-    /// complete. The same image gives the same bytes.
+    /// Writes the flattened tree of the image, with what is put into it, as a tar stream with PAX headers to `output`,
+    /// which is published when it is complete. The same image gives the same bytes.
     ///
     /// # Errors
     ///
@@ -439,8 +439,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// The reference is no filesystem, or has no report; the registry, the network or the credentials fail; the run was cancelled. An error
-    /// leaves `output` unchanged.
+    /// The reference is no filesystem, or has no report; the registry, the network or the credentials fail; the run was
+    /// cancelled. An error leaves `output` unchanged.
     #[cfg(feature = "registry")]
     pub fn pull_filesystem(&self, output: impl AsRef<Path>) -> Result<artifact::ArtifactReport> {
         let (report, keys) = (self.report_file.as_deref(), &self.verifying_keys);

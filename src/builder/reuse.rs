@@ -41,7 +41,8 @@ pub(crate) struct Reuse<'a> {
 }
 
 impl<'a> Reuse<'a> {
-    /// Returns the build of a key, whose result is kept if it is verified; `None` if others can write the cache, whose records would be theirs.
+    /// Returns the build of a key, whose result is kept if it is verified; `None` if others can write the cache, whose
+    /// records would be theirs.
     pub fn new(
         options: &ReuseOptions,
         keeps: bool,

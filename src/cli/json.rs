@@ -78,8 +78,8 @@ impl<W: Write> ListDocument<W> {
 
 /// Escapes what is not printable ASCII in strings, so that no text of an image controls a terminal.
 ///
-/// Outside of strings JSON is ASCII. Each call of `write` has whole characters: `serde_json` writes strings in pieces that are
-/// strings.
+/// Outside of strings JSON is ASCII. Each call of `write` has whole characters: `serde_json` writes strings in pieces
+/// that are strings.
 struct Ascii<W>(W);
 
 impl<W: Write> Write for Ascii<W> {

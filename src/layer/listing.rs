@@ -67,7 +67,8 @@ pub(crate) struct Listings<'a> {
 }
 
 impl<'a> Listings<'a> {
-    /// Returns the listings of a cache; `None` if there are to be none, or if others can write the cache, whose listings would be theirs.
+    /// Returns the listings of a cache; `None` if there are to be none, or if others can write the cache, whose
+    /// listings would be theirs.
     pub fn of(options: &'a ListingOptions, progress: &'a dyn Progress, cancel: &'a Cancel) -> Option<Self> {
         if options.bytes_max == 0 {
             return None;

@@ -104,8 +104,8 @@ impl PushOptions {
         Ok(self)
     }
 
-    /// Takes blobs from another repository of the registry, given without the host, where the registry allows it. Default: they are
-    /// sent.
+    /// Takes blobs from another repository of the registry, given without the host, where the registry allows it.
+    /// Default: they are sent.
     #[must_use]
     pub fn mount_from(mut self, repository: impl Into<String>) -> Self {
         self.mount = Some(repository.into());
@@ -173,8 +173,9 @@ fn read_report(path: &Path, digest: &Digest) -> Result<(Vec<u8>, Digest)> {
 ///
 /// # Errors
 ///
-/// The reference is no filesystem, has no report, or is signed by none of the keys if there are any; an output cannot be used; the registry, the network or the
-/// credentials fail; the run was cancelled. An error leaves `output` unchanged.
+/// The reference is no filesystem, has no report, or is signed by none of the keys if there are any; an output cannot
+/// be used; the registry, the network or the credentials fail; the run was cancelled. An error leaves `output`
+/// unchanged.
 pub(crate) fn pull(
     input: &Input,
     output: &Path,

@@ -17,8 +17,8 @@ use crate::cli::{environment, progress, signals, stdout};
 /// The image and the options for reading it.
 #[derive(Debug, clap::Args)]
 pub struct ReadArguments {
-    /// The image: docker://REF or REF, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], tar:FILE, the path of a
-    /// layout or an archive, or - for an archive on stdin
+    /// The image: docker://REF or REF, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:REF], tar:FILE, the
+    /// path of a layout or an archive, or - for an archive on stdin
     #[arg(help_heading = clap::builder::Resettable::Reset)]
     pub source: OsString,
     /// Platform to select, with /VARIANT if needed [default: linux on this machine's architecture]
@@ -39,7 +39,7 @@ pub struct ReadArguments {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Run")]
 struct RunArguments {
-    /// Directory for temporary files [default: TMPDIR, else the output's directory]
+    /// Directory for temporary files [default: TMPDIR, else beside the output, else /tmp]
     #[arg(long, value_name = "DIR")]
     work_dir: Option<PathBuf>,
     /// Layers and files to work on at a time [default: one a processor, 4 for fetching]

@@ -13,8 +13,9 @@ use crate::cli::{hint, stdout};
 
 /// Checks whether an image, or an ext4 filesystem, would boot
 ///
-/// The source is an image, with what is put into it, or the file of a filesystem. Looks for an init, its loader and libraries, mount points, a resolver, and the image's user and program. Nothing is run. The
-/// exit code is 8 if it would not boot.
+/// The source is an image, with what is put into it, or the file of a filesystem. Looks for an init, its loader and
+/// libraries, mount points, a resolver, and the image's user and program. Nothing is run. The exit code is 8 if it
+/// would not boot.
 #[derive(Debug, clap::Args)]
 pub struct CheckArguments {
     /// Path in the image that the kernel gets as init= [default: where Linux looks]

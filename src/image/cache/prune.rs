@@ -83,7 +83,8 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// The directory is no cache, or cannot be written, or not safely. The index is damaged: what images need cannot be known.
+    /// The directory is no cache, or cannot be written, or not safely. The index is damaged: what images need cannot be
+    /// known.
     pub fn prune(&self, options: &PruneOptions) -> Result<PruneReport> {
         if !self.is_there()? {
             return Ok(PruneReport::default());

@@ -12,7 +12,8 @@ use crate::cli::summary;
 
 /// Lists the images, the finished filesystems and the listings of layers in the cache
 ///
-/// Prints for each the size, how many of its blobs are present, and the time of the last use; listings of layers are one line.
+/// Prints for each the size, how many of its blobs are present, and the time of the last use; listings of layers are
+/// one line.
 #[derive(Debug, clap::Args)]
 pub struct ListArguments {
     #[command(flatten)]

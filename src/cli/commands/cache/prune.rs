@@ -15,7 +15,8 @@ use crate::cli::summary;
 
 /// Removes blobs from the cache: by default those that no image in it needs
 ///
-/// Listings of layers are removed like blobs; they are made again when they are needed. Blobs in use by a running planish are kept. Prints a line for everything removed.
+/// Listings of layers are removed like blobs; they are made again when they are needed. Blobs in use by a running
+/// planish are kept. Prints a line for everything removed.
 #[derive(Debug, clap::Args)]
 pub struct PruneArguments {
     #[command(flatten)]

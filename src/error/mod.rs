@@ -215,6 +215,12 @@ pub enum ErrorKind {
     /// A finished filesystem is pushed to something that is no repository, or pulled from there.
     #[error("a finished filesystem is pushed to a registry and pulled from there, and this is no reference of one")]
     NotInRegistry,
+    /// A finished filesystem is pushed to a digest.
+    #[error("a finished filesystem is pushed to a tag: a digest names what is there already")]
+    PushToDigest,
+    /// A finished filesystem of a registry is asked for, and no request may be sent.
+    #[error("a finished filesystem is pushed to a registry and pulled from there, and no request may be sent")]
+    NoRequests,
     /// A repository of finished filesystems cannot be used.
     #[error("{repository}: {problem}")]
     SharedCache {
@@ -378,6 +384,8 @@ impl Error {
             },
             ErrorKind::BeyondDirect(_)
             | ErrorKind::NotInRegistry
+            | ErrorKind::PushToDigest
+            | ErrorKind::NoRequests
             | ErrorKind::NoManifest(_)
             | ErrorKind::OtherReport { .. }
             | ErrorKind::Source(_) => Fault::Usage,

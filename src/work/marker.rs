@@ -44,12 +44,16 @@ fn kernel(name: &str) -> Option<String> {
     text.split_whitespace().next().map(str::to_owned)
 }
 
-/// Returns the start time of a process; `None` if there is none.
+/// Returns the start time of a process; `None` if there is none, or only its exit status is left.
 fn start_of(pid: u32) -> Option<u64> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     // The program's name is in parentheses and may contain any byte; the start time is the 20th field after it.
     let after = stat.iter().rposition(|&b| b == b')')?;
-    std::str::from_utf8(&stat[after + 1..]).ok()?.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = std::str::from_utf8(&stat[after + 1..]).ok()?.split_whitespace();
+    match fields.next()? {
+        "Z" | "X" => None,
+        _ => fields.nth(18)?.parse().ok(),
+    }
 }
 
 /// The content of a marker: the owner, and the inode of its directory.
@@ -117,5 +121,18 @@ mod tests {
         assert!(Owner { start: this.start + 1, ..this.clone() }.is_gone());
         assert!(Owner { boot: "other".into(), ..this.clone() }.is_gone());
         assert!(!Owner { boot: "other".into(), host: "other".into(), ..this }.is_gone());
+    }
+
+    #[test]
+    fn a_killed_process_has_ended_before_its_parent_asks_for_its_status() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(start_of(child.id()).is_some());
+        child.kill().unwrap();
+        let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while start_of(child.id()).is_some() && std::time::Instant::now() < patience {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(start_of(child.id()), None);
+        child.wait().unwrap();
     }
 }

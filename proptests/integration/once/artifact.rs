@@ -49,6 +49,11 @@ fn an_artifact_written_by_hand_is_pulled_with_its_holes() {
     assert!(bench.at("out.ext4").metadata().unwrap().blocks() * 512 < 200_000, "zeros are holes");
     assert_eq!((&report["digest"], &report["chunks"]), (&digest(&content()).into(), &2.into()));
     assert_eq!(failed(&pull(&bench, &registry, &[]), 2).split(": ").last(), Some("exists already"));
+    let count = registry.log().len();
+    assert!(failed(&pull(&bench, &registry, &["--force", "--pull=never"]), 2).ends_with("no request may be sent"));
+    assert_eq!(registry.log().len(), count);
+    let quiet = pull(&bench, &registry, &["--force", "--quiet"]);
+    assert_eq!((quiet.status.code(), &*stderr(&quiet)), (Some(0), ""));
     succeeded(&pull(&bench, &registry, &["--force"]));
     assert_eq!(bench.left(), ["out.ext4"]);
 }
@@ -143,6 +148,9 @@ fn what_is_no_filesystem_or_no_reference_of_a_registry_is_not_pushed() {
     assert_eq!(other, "report other.json is not that of the filesystem");
     failed(&push("out.ext4 127.0.0.1:1/fs:x --report text"), 2);
     failed(&push(&format!("out.ext4 {source}")), 2);
+    let fixed = format!("out.ext4 127.0.0.1:1/fs@sha256:{}", "0".repeat(64));
+    assert!(failed(&push(&fixed), 2).starts_with("a finished filesystem is pushed to a tag"));
+    assert!(failed(&push("out.ext4 127.0.0.1:1/fs:x --offline"), 2).ends_with("no request may be sent"));
     assert!(failed(&push("out.ext4 127.0.0.1:1/fs:x --retry 1"), 3).contains("cannot be reached"));
 }
 

@@ -89,6 +89,10 @@ fn with_a_key_only_what_it_signed_is_taken() {
         assert!(line.contains(says), "{says}: {line}");
         assert_eq!(bench.left(), ["out.ext4"], "{says}");
     }
+    let both = [&ours, &other].map(|pair| std::fs::read_to_string(&pair.public).unwrap()).concat();
+    let both = bench.readable("both.pub", both.as_bytes());
+    let output = build(&bench, &["--cache-from", "127.0.0.1:1/fs", "--verify-key", both.to_str().unwrap()]);
+    assert!(failed(&output, 6).contains("both.pub"), "of two keys, none is meant");
     let bench = Bench::new();
     let registry = ours.sign(direct().entry()).serve(&bench.shared("fs"), Plan::new());
     let from = repository(&registry);

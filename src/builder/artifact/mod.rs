@@ -21,7 +21,7 @@ use crate::copy::{self, OpenFile};
 use crate::digest::Digest;
 use crate::engine::timing::StageTimer;
 use crate::error::{Error, ErrorKind, Result, ShownPath};
-use crate::image::ImageReference;
+use crate::image::{ImageReference, PullPolicy};
 use crate::output::publish::{Output, SyncedFile, publish};
 use crate::output::report::{FetchReport, FetchVerification, Report};
 use crate::output::report_file::ReportFile;
@@ -125,6 +125,9 @@ fn target(input: &Input) -> Result<(&Reference, String, &ImageOptions)> {
 
 fn repository<'a>(reference: &'a Reference, options: &'a ImageOptions, uses_mirrors: bool) -> Result<Repository<'a>> {
     let ImageOptions { read, progress, cancel, .. } = options;
+    if read.remote.as_ref().is_some_and(|remote| remote.pull == PullPolicy::Never) {
+        return Err(ErrorKind::NoRequests.into());
+    }
     let mut registry = read.remote.as_ref().map(|remote| remote.registry.clone()).unwrap_or_default();
     if !uses_mirrors {
         registry.mirrors.clear();
@@ -140,6 +143,9 @@ fn repository<'a>(reference: &'a Reference, options: &'a ImageOptions, uses_mirr
 /// run was cancelled.
 pub(crate) fn push(input: &Input, file: &Path, how: &PushOptions) -> Result<ArtifactReport> {
     let (reference, name, options) = target(input)?;
+    if reference.digest().is_some() {
+        return Err(ErrorKind::PushToDigest.into());
+    }
     let repository = repository(reference, options, false)?;
     let ImageOptions { progress, cancel, .. } = options;
     let opened = verify::open(file).map_err(Error::io("open", file))?;

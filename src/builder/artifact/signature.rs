@@ -84,8 +84,9 @@ impl VerifyingKey {
         let path = path.as_ref();
         let refused = || Error::from(ErrorKind::Key { path: path.to_owned(), problem: KeyProblem::NotPublic });
         let file = read(path)?.ok_or_else(refused)?;
-        // A comment may precede the key.
-        let text = file.lines().map(str::trim).rfind(|line| !line.is_empty()).ok_or_else(refused)?;
+        // A comment may precede the key. Of several keys minisign takes the first.
+        let mut lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains(' '));
+        let (Some(text), None) = (lines.next(), lines.next()) else { return Err(refused()) };
         let key = minisign_verify::PublicKey::from_base64(text).map_err(|_| refused())?;
         Ok(Self { text: text.to_owned(), key })
     }

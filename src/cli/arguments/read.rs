@@ -113,7 +113,7 @@ impl ReadArguments {
 
 impl RunArguments {
     fn form(&self) -> progress::Form {
-        if self.quiet && self.progress != progress::Form::Json { progress::Form::Quiet } else { self.progress }
+        if self.quiet && self.progress != progress::Form::Json { progress::Form::None } else { self.progress }
     }
 
     fn summary(&self) -> Summary {

@@ -116,11 +116,11 @@ enum Verify {
     None,
 }
 
-fn output_path(path: OsString) -> Result<PathBuf, &'static str> {
+pub(super) fn output_path(path: OsString) -> Result<PathBuf, &'static str> {
     file_path(path, "a filesystem is made in a file, not on stdout: name a file, or ./- for one of this name")
 }
 
-fn report_path(path: OsString) -> Result<PathBuf, &'static str> {
+pub(super) fn report_path(path: OsString) -> Result<PathBuf, &'static str> {
     file_path(path, "--json prints the report on stdout; a file of this name is ./-")
 }
 

@@ -43,7 +43,12 @@ pub fn run(arguments: &ManArguments) -> Result<(), Failure> {
 fn built() -> clap::Command {
     let mut root = command::plain().disable_help_subcommand(true);
     root.build();
-    root
+    with_all_help(root)
+}
+
+/// Shows the help of options that `--help` hides, too: clap_mangen leaves it out.
+fn with_all_help(command: clap::Command) -> clap::Command {
+    command.mut_args(|argument| argument.hide_short_help(false)).mut_subcommands(with_all_help)
 }
 
 fn page(command: &clap::Command) -> Result<Vec<u8>, Failure> {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use planish::{Builder, PullReport};
 
 use crate::cli::arguments::{read, shared};
-use crate::cli::commands::push;
+use crate::cli::commands::{build, push};
 use crate::cli::exit::Failure;
 use crate::cli::stdout;
 use crate::cli::summary;
@@ -18,10 +19,12 @@ pub struct PullArguments {
     #[command(flatten)]
     read: read::ReadArguments,
     /// Pull a finished filesystem, which `planish push` has pushed, to this path instead
-    #[arg(short, long, value_name = "FILE", help_heading = "Output")]
+    #[arg(short, long, value_name = "FILE", help_heading = "Output",
+          value_parser = OsStringValueParser::new().try_map(build::output_path))]
     output: Option<PathBuf>,
     /// Write the report of its build, which was pushed with it, to a file; an earlier report is replaced
-    #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output")]
+    #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output",
+          value_parser = OsStringValueParser::new().try_map(build::report_path))]
     report: Option<PathBuf>,
     /// Pull only what is signed by this public key of minisign; may be repeated
     #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output")]
@@ -45,7 +48,7 @@ pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
         }
         let result = builder.pull_filesystem(output);
         job.observer.end();
-        return push::print(&result?, "pulled", arguments.json);
+        return push::print(&result?, "pulled", arguments.json, job.summary);
     }
     let result = job.builder()?.pull();
     job.observer.end();
@@ -54,9 +57,11 @@ pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
         return stdout::print_json(&pulled);
     }
     let PullReport { source, platform, layers, bytes, notes, .. } = &pulled;
-    // The image is complete: a closed stderr is not an error.
-    let text = format!("{source} ({platform}): {layers} layers, {}, all checked", summary::bytes(*bytes));
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n{}", summary::notes(notes)));
+    if job.summary != read::Summary::None {
+        let text = format!("{source} ({platform}): {layers} layers, {}, all checked", summary::bytes(*bytes));
+        // The image is complete: a closed stderr is not an error.
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("{text}\n{}", summary::notes(notes)));
+    }
     let digest = pulled.manifest_digest.as_ref().unwrap_or(&pulled.config_digest);
     stdout::print(&digest.to_string())
 }

@@ -53,22 +53,24 @@ pub fn run(arguments: &PushArguments) -> Result<(), Failure> {
     }
     let result = job.builder()?.push_filesystem(&arguments.file, &options);
     job.observer.end();
-    print(&result?, "pushed", arguments.json)
+    print(&result?, "pushed", arguments.json, job.summary)
 }
 
 /// Prints a filesystem that was pushed or pulled.
-pub fn print(report: &ArtifactReport, done: &str, json: bool) -> Result<(), Failure> {
+pub fn print(report: &ArtifactReport, done: &str, json: bool, how_much: read::Summary) -> Result<(), Failure> {
     if json {
         return stdout::print_json(report);
     }
-    let ArtifactReport { reference, path, bytes, chunks, transferred_bytes, digest, .. } = report;
-    let text = format!(
-        "{done:11} {}: {path}, {}, {digest}\ntransferred {} in {chunks} chunks\n",
-        Escaped(reference.as_bytes()),
-        summary::bytes(*bytes),
-        summary::bytes(*transferred_bytes)
-    );
-    // The work is done: a closed stderr is not an error.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    if how_much != read::Summary::None {
+        let ArtifactReport { reference, path, bytes, chunks, transferred_bytes, digest, .. } = report;
+        let text = format!(
+            "{done:11} {}: {path}, {}, {digest}\ntransferred {} in {chunks} chunks\n",
+            Escaped(reference.as_bytes()),
+            summary::bytes(*bytes),
+            summary::bytes(*transferred_bytes)
+        );
+        // The work is done: a closed stderr is not an error.
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    }
     stdout::print(&report.manifest_digest.to_string())
 }

@@ -28,11 +28,8 @@ pub enum Form {
     Plain,
     /// A JSON line for each stage and for each event
     Json,
-    /// Nothing
+    /// Nothing but warnings
     None,
-    /// Warnings only
-    #[value(skip)]
-    Quiet,
 }
 
 /// Returns the observer of a form; with `verbose` it also reports successful steps.
@@ -41,8 +38,7 @@ pub fn observer(form: Form, verbose: bool) -> Arc<dyn Progress> {
         Form::Auto if std::io::stderr().is_terminal() => Arc::new(Bars::new(verbose)),
         Form::Auto | Form::Plain => Arc::new(Lines::plain(verbose)),
         Form::Json => Arc::new(Lines::json()),
-        Form::Quiet => Arc::new(Warnings),
-        Form::None => Arc::new(planish::progress::NoProgress),
+        Form::None => Arc::new(Warnings),
     }
 }
 

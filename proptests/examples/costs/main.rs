@@ -5,6 +5,8 @@
 //! Each shape is built at two sizes; the CPU time includes that of the child processes. A factor of
 //! more than 3 is a fault: the cost grows faster than the image. Layouts and filesystems are kept in `TMPDIR`.
 
+#[path = "../shared/children.rs"]
+mod children;
 mod shapes;
 
 use std::path::Path;
@@ -56,9 +58,9 @@ fn measure(program: &str, engine: &str, shape: &Shape, factor: u64) -> Result<Co
     Image::new((shape.layers)(size)).write_layout(&layout, "t")?;
     let blobs = std::fs::read_dir(layout.join("blobs/sha256"))?;
     let bytes: u64 = blobs.map(|blob| Ok(blob?.metadata()?.len())).sum::<std::io::Result<u64>>()?;
-    let before = children_seconds()?;
+    let before = children::seconds()?;
     let status = run(program, engine, &layout, directory.path())?;
-    let cpu = children_seconds()? - before;
+    let cpu = children::seconds()? - before;
     let code = status.map_or("late".to_owned(), |status| status.code().map_or("signal".into(), |n| n.to_string()));
     Ok(Cost { size, kib: bytes.div_ceil(1024), cpu, code })
 }
@@ -86,13 +88,4 @@ fn run(program: &str, engine: &str, layout: &Path, directory: &Path) -> std::io:
         eprintln!("{error:.300}");
     }
     Ok(Some(status))
-}
-
-/// Returns the CPU seconds of all ended children and their children.
-fn children_seconds() -> Result<f64, Box<dyn std::error::Error>> {
-    // proc_pid_stat(5): the fields after the name, of which `cutime` and `cstime` are the 14th and 15th, in hundredths.
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?;
-    let ticks = fields.split_whitespace().skip(13).take(2).map(str::parse::<f64>);
-    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
 }

@@ -60,6 +60,7 @@ pub(crate) fn to_file(
     injected: (&Additions, Option<i64>),
     path: &Path,
     replace: bool,
+    before_publish: &dyn Fn(&ExportReport) -> Result<()>,
 ) -> Result<ExportReport> {
     let ImageOptions { progress, cancel, work_dir, .. } = input.options();
     let read: Vec<&Path> = input.paths().into_iter().chain(injected.0.reads()).collect();
@@ -70,6 +71,7 @@ pub(crate) fn to_file(
     let report = export(input, injected, &work, &mut FileSink { file: partial.file(), output: &output, written: 0 })?;
     progress.begin(Stage::Publish, None);
     let ready = SyncedFile::settle(output, partial, cancel)?;
+    before_publish(&report)?;
     publish(vec![ready], &**progress, cancel)?;
     progress.end();
     Ok(report)

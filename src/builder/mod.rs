@@ -80,10 +80,18 @@ pub struct Builder {
     report_file: Option<PathBuf>,
     #[cfg(feature = "registry")]
     verifying_keys: Vec<artifact::signature::VerifyingKey>,
-    before_publish: Option<Hook>,
+    before_publish: Option<Hook<Report>>,
+    before_export: Option<Hook<ExportReport>>,
+    #[cfg(feature = "registry")]
+    before_pull: Option<Hook<artifact::ArtifactReport>>,
 }
 
-type Hook = Box<dyn Fn(&Report) -> Result<()> + Send + Sync>;
+type Hook<R> = Box<dyn Fn(&R) -> Result<()> + Send + Sync>;
+
+/// Calls a hook, if there is one.
+fn call<R>(hook: Option<&Hook<R>>, report: &R) -> Result<()> {
+    hook.map_or(Ok(()), |hook| hook(report))
+}
 
 impl Builder {
     /// Returns a builder for an open image.
@@ -126,6 +134,9 @@ impl Builder {
             #[cfg(feature = "registry")]
             verifying_keys: Vec::new(),
             before_publish: None,
+            before_export: None,
+            #[cfg(feature = "registry")]
+            before_pull: None,
         }
     }
 
@@ -324,6 +335,24 @@ impl Builder {
         self
     }
 
+    /// Calls `hook` with the report before an exported tree is published in a file. An error of the hook leaves no file.
+    #[must_use]
+    pub fn before_export(mut self, hook: impl Fn(&ExportReport) -> Result<()> + Send + Sync + 'static) -> Self {
+        self.before_export = Some(Box::new(hook));
+        self
+    }
+
+    /// Calls `hook` with the report before a filesystem that was pulled is published. An error of the hook leaves no file.
+    #[cfg(feature = "registry")]
+    #[must_use]
+    pub fn before_pull(
+        mut self,
+        hook: impl Fn(&artifact::ArtifactReport) -> Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.before_pull = Some(Box::new(hook));
+        self
+    }
+
     /// Builds the filesystem at `output`.
     ///
     /// # Errors
@@ -347,8 +376,7 @@ impl Builder {
             configs: self.configs.clone(),
             report_file: self.report_file.clone(),
         };
-        let hook = |report: &Report| self.before_publish.as_ref().map_or(Ok(()), |hook| hook(report));
-        build::build(&self.input, output.as_ref(), &options, &hook)
+        build::build(&self.input, output.as_ref(), &options, &|report| call(self.before_publish.as_ref(), report))
     }
 
     /// Plans the filesystem: reads the image and writes no filesystem.
@@ -389,7 +417,8 @@ impl Builder {
     ///
     /// The image cannot be read; the file cannot be written; the run was cancelled.
     pub fn export(&self, output: impl AsRef<Path>) -> Result<ExportReport> {
-        export::to_file(&self.input, (&self.additions, self.plan.clock), output.as_ref(), self.replace)
+        let hook = |report: &ExportReport| call(self.before_export.as_ref(), report);
+        export::to_file(&self.input, (&self.additions, self.plan.clock), output.as_ref(), self.replace, &hook)
     }
 
     /// Writes the same stream to a writer.
@@ -444,7 +473,8 @@ impl Builder {
     #[cfg(feature = "registry")]
     pub fn pull_filesystem(&self, output: impl AsRef<Path>) -> Result<artifact::ArtifactReport> {
         let (report, keys) = (self.report_file.as_deref(), &self.verifying_keys);
-        artifact::pull(&self.input, output.as_ref(), report, keys, self.replace)
+        let hook = |report: &artifact::ArtifactReport| call(self.before_pull.as_ref(), report);
+        artifact::pull(&self.input, output.as_ref(), report, keys, self.replace, &hook)
     }
 
     /// Fetches the layers that the cache does not have, and verifies the digests of all.

@@ -42,10 +42,17 @@ pub fn printed(result: std::io::Result<()>) -> Result<(), Failure> {
     }
 }
 
-/// Prints the report on stdout, whose reader may block or close it; a report that cannot be printed is an error.
+/// Prints the report on stdout before a file is published.
 pub fn print_report(report: &Report, cancel: &Cancel) -> planish::Result<()> {
-    let mut stdout = patient(cancel);
-    let printed = report.write_json(&mut stdout);
+    print_first(cancel, |stdout| report.write_json(stdout))
+}
+
+/// Prints on stdout before a file is published, so that no file appears if that fails. The reader may block or close it.
+pub fn print_first(
+    cancel: &Cancel,
+    write: impl FnOnce(&mut PatientStdout<'_>) -> std::io::Result<()>,
+) -> planish::Result<()> {
+    let printed = write(&mut patient(cancel));
     cancel.check()?;
     printed.map_err(Error::io("write to", "standard output"))
 }

@@ -150,6 +150,11 @@ fn a_stream_that_is_cut_off_is_an_error_and_a_terminal_gets_none() {
     command.args(["export", &source, "--platform", "linux/amd64"]).stdout(full).stdin(Stdio::null());
     let text = failed(&command.output().unwrap(), 6);
     assert!(text.starts_with("write to the stream: No space left on device"), "{text}");
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let words = ["export", &source, "--platform", "linux/amd64", "-o", "root.tar", "--json"];
+    let output = bench.planish().args(words).stdout(full).output().unwrap();
+    assert!(failed(&output, 6).starts_with("write to standard output: No space left on device"));
+    assert_eq!(bench.left(), [""; 0], "no file without its report");
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let text = failed(&child.wait_with_output().unwrap(), 6);

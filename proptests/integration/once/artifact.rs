@@ -31,17 +31,28 @@ fn of_chunks(chunks: &[(u64, Vec<u8>)]) -> Written {
     Written::of(&content(), chunks)
 }
 
-fn pull(bench: &Bench, registry: &Registry, more: &[&str]) -> Output {
+fn pull_command(bench: &Bench, registry: &Registry, more: &[&str]) -> Command {
     let reference = format!("docker://{}/fs:latest", registry.host());
     let mut command = bench.planish();
-    command.env("HOME", bench.home()).args(["pull", &reference, "--output", "out.ext4", "--no-cache"]);
-    command.args(more).output().unwrap()
+    command.env("HOME", bench.home()).args(["pull", &reference, "--output", "out.ext4", "--no-cache"]).args(more);
+    command
+}
+
+fn pull(bench: &Bench, registry: &Registry, more: &[&str]) -> Output {
+    pull_command(bench, registry, more).output().unwrap()
 }
 
 #[test]
 fn an_artifact_written_by_hand_is_pulled_with_its_holes() {
     let bench = Bench::new();
     let registry = right().serve(&bench.shared("fs"), Plan::new());
+    for more in [&["--json"][..], &[]] {
+        let mut command = pull_command(&bench, &registry, more);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let line = failed(&command.stdout(full).output().unwrap(), 6);
+        assert!(line.starts_with("write to standard output: No space left on device"), "{line}");
+        assert_eq!(bench.left(), [""; 0]);
+    }
     let output = pull(&bench, &registry, &["--json"]);
     succeeded(&output);
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();

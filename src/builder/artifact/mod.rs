@@ -188,6 +188,7 @@ pub(crate) fn pull(
     report_file: Option<&Path>,
     keys: &[VerifyingKey],
     replace: bool,
+    before_publish: &dyn Fn(&ArtifactReport) -> Result<()>,
 ) -> Result<ArtifactReport> {
     let (reference, name, options) = target(input)?;
     let repository = repository(reference, options, true)?;
@@ -231,6 +232,7 @@ pub(crate) fn pull(
         files.push(file.write(&report, cancel)?);
     }
     files.push(ready);
+    before_publish(&result)?;
     publish(files, progress, cancel)?;
     Ok(result)
 }

@@ -7,7 +7,7 @@ use planish::ExportReport;
 
 use crate::cli::arguments::{inject, read};
 use crate::cli::exit::Failure;
-use crate::cli::{color, stdout, summary};
+use crate::cli::{color, json, stdout, summary};
 
 /// Writes the final tree of an image as a tar stream, for docker import, tar or mke2fs -d -
 ///
@@ -39,17 +39,21 @@ pub fn run(arguments: &ExportArguments) -> Result<(), Failure> {
     let builder = arguments.inject.apply(job.builder()?)?;
     let builder = job.clock.into_iter().fold(builder, planish::Builder::clock);
     let result = match output {
-        Some(path) => builder.replace(arguments.force).export(path),
+        Some(path) => {
+            let (as_json, cancel) = (arguments.json, job.cancel.clone());
+            let print = move |report: &ExportReport| match as_json {
+                true => stdout::print_first(&cancel, |stdout| json::write(stdout, report)),
+                false => Ok(()),
+            };
+            builder.replace(arguments.force).before_export(print).export(path)
+        }
         None => builder.export_to(&mut stdout::patient(&job.cancel)),
     };
     job.observer.end();
     // A cancelled run closes its stdout early.
     job.cancel.check()?;
     let report = result?;
-    if arguments.json {
-        return stdout::print_json(&report);
-    }
-    if job.summary != read::Summary::None {
+    if !arguments.json && job.summary != read::Summary::None {
         let ExportReport { names, bytes, notes, .. } = &report;
         let text = format!("exported    {names} names, {}\n{}", summary::bytes(*bytes), summary::notes(notes));
         // The stream is complete: a closed stderr is not an error.

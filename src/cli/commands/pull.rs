@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use planish::{Builder, PullReport};
+use planish::{ArtifactReport, Builder, PullReport};
 
 use crate::cli::arguments::{read, shared};
 use crate::cli::commands::{build, push};
@@ -46,9 +46,14 @@ pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
         if let Some(report) = &arguments.report {
             builder = builder.report_file(report);
         }
-        let result = builder.pull_filesystem(output);
+        let (as_json, cancel) = (arguments.json, job.cancel.clone());
+        let print = move |report: &ArtifactReport| {
+            stdout::print_first(&cancel, |stdout| push::print_result(report, as_json, stdout))
+        };
+        let result = builder.before_pull(print).pull_filesystem(output);
         job.observer.end();
-        return push::print(&result?, "pulled", arguments.json, job.summary);
+        push::print(&result?, "pulled", arguments.json, job.summary);
+        return Ok(());
     }
     let result = job.builder()?.pull();
     job.observer.end();

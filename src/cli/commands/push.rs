@@ -1,13 +1,14 @@
 //! `planish push`.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 
 use planish::{ArtifactReport, Escaped, PushOptions, SigningKey};
 
 use crate::cli::arguments::read;
 use crate::cli::exit::Failure;
-use crate::cli::{stdout, summary};
+use crate::cli::{json, stdout, summary};
 
 /// Pushes a finished filesystem to a registry
 ///
@@ -53,24 +54,31 @@ pub fn run(arguments: &PushArguments) -> Result<(), Failure> {
     }
     let result = job.builder()?.push_filesystem(&arguments.file, &options);
     job.observer.end();
-    print(&result?, "pushed", arguments.json, job.summary)
+    let report = result?;
+    print(&report, "pushed", arguments.json, job.summary);
+    stdout::printed(print_result(&report, arguments.json, &mut std::io::stdout().lock()))
 }
 
-/// Prints a filesystem that was pushed or pulled.
-pub fn print(report: &ArtifactReport, done: &str, json: bool, how_much: read::Summary) -> Result<(), Failure> {
-    if json {
-        return stdout::print_json(report);
+/// Writes the result for programs: the digest of the manifest, or JSON.
+pub fn print_result(report: &ArtifactReport, as_json: bool, stdout: &mut dyn Write) -> std::io::Result<()> {
+    match as_json {
+        true => json::write(stdout, report),
+        false => writeln!(stdout, "{}", report.manifest_digest).and_then(|()| stdout.flush()),
     }
-    if how_much != read::Summary::None {
-        let ArtifactReport { reference, path, bytes, chunks, transferred_bytes, digest, .. } = report;
-        let text = format!(
-            "{done:11} {}: {path}, {}, {digest}\ntransferred {} in {chunks} chunks\n",
-            Escaped(reference.as_bytes()),
-            summary::bytes(*bytes),
-            summary::bytes(*transferred_bytes)
-        );
-        // The work is done: a closed stderr is not an error.
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+}
+
+/// Prints a filesystem that was pushed or pulled, for people.
+pub fn print(report: &ArtifactReport, done: &str, as_json: bool, how_much: read::Summary) {
+    if as_json || how_much == read::Summary::None {
+        return;
     }
-    stdout::print(&report.manifest_digest.to_string())
+    let ArtifactReport { reference, path, bytes, chunks, transferred_bytes, digest, .. } = report;
+    let text = format!(
+        "{done:11} {}: {path}, {}, {digest}\ntransferred {} in {chunks} chunks\n",
+        Escaped(reference.as_bytes()),
+        summary::bytes(*bytes),
+        summary::bytes(*transferred_bytes)
+    );
+    // The work is done: a closed stderr is not an error.
+    let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -13,6 +13,7 @@ use crate::image;
 use crate::image::{ImageReference, OpenImage, OpenOptions, Platform};
 #[cfg(feature = "registry")]
 use crate::image::{PullOptions, PullPolicy, registry::RegistryOptions};
+use crate::layer::decoded::LayerCacheOptions;
 use crate::layer::listing::{ListingOptions, Listings};
 use crate::limits::Limits;
 use crate::path::{Quoted, Shortened};
@@ -336,6 +337,14 @@ impl ImageOptions {
     #[must_use]
     pub fn listings(mut self, directory: impl AsRef<Path>, bytes_max: Option<u64>) -> Self {
         self.listings = Some(ListingOptions::new(directory.as_ref(), bytes_max));
+        self
+    }
+
+    /// Keeps decoded layers in a cache, for every job on an image: a layer whose decoded stream is there is neither fetched
+    /// nor decompressed, only hashed. `bytes_max` is the limit on their size on disk. Default: every job decodes.
+    #[must_use]
+    pub fn decoded_layers(mut self, directory: impl AsRef<Path>, bytes_max: u64) -> Self {
+        self.read.layer_cache = Some(LayerCacheOptions::new(directory.as_ref(), bytes_max));
         self
     }
 

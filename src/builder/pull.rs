@@ -66,7 +66,7 @@ pub(crate) fn pull(input: &Input) -> Result<PullReport> {
 }
 
 fn fetch(image: &OpenImage, options: &ReadOptions, progress: &dyn Progress, cancel: &Cancel) -> Result<()> {
-    let fetches = Fetches::of(&image.layers, cancel);
+    let fetches = Fetches::of(&image.layers, &|_| false, cancel);
     std::thread::scope(|scope| {
         fetches.start(scope, options.downloads, progress);
         for (index, layer) in image.layers.iter().enumerate() {

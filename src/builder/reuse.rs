@@ -10,6 +10,7 @@ use crate::engine::timing::StageTimer;
 use crate::error::{Error, Result, ShownPath};
 use crate::image::OpenImage;
 use crate::image::cache::{BuildLock, BuildTurn, BuiltFile, BuiltRecord, Cache, LockHolder, NewBuilt};
+use crate::layer::decoded::NOT_READ;
 use crate::output::report::Report;
 use crate::path::Escaped;
 use crate::progress::{Event, Progress, Stage};
@@ -191,7 +192,7 @@ pub(crate) fn adapt(mut report: Report, image: &OpenImage, injected: &Injected<'
         // The same layer in another form, which was not read.
         if layer.digest != blob.digest {
             layer.digest.clone_from(&blob.digest);
-            layer.compression = "not read".into();
+            layer.compression = NOT_READ.into();
         }
     }
     report

@@ -17,12 +17,14 @@ pub enum Failure {
     Usage(String),
     /// A comparison was printed, and found differences.
     Different,
-    /// The numbers of damaged blobs in the cache, which were printed.
-    DamagedBlobs {
+    /// The numbers of damaged files in the cache, which were printed.
+    DamagedCache {
         /// Those of images.
         fetched: usize,
         /// Finished filesystems and their records.
         built: usize,
+        /// Listings of layers and decoded layers.
+        layers: usize,
     },
     /// The findings about this machine were printed, and a build cannot run here.
     NotReady,
@@ -79,9 +81,15 @@ impl Message {
             Failure::Library(error) => (chain(error), hint::of(error), error.fault().exit_code()),
             Failure::Advised(error, advice) => (chain(error), Some(advice.clone()), error.fault().exit_code()),
             Failure::Usage(text) => (text.clone(), None, Fault::Usage.exit_code()),
-            Failure::DamagedBlobs { fetched, built } => (
-                format!("the cache has {} damaged blobs", fetched + built),
-                Some(hint::of_damaged(*fetched, *built).into()),
+            Failure::DamagedCache { fetched, built, layers } => (
+                match (fetched + built, layers) {
+                    (blobs, 0) => format!("the cache has {blobs} damaged blobs"),
+                    (0, layers) => format!("the cache has {layers} damaged listings or decoded layers"),
+                    (blobs, layers) => {
+                        format!("the cache has {blobs} damaged blobs, and {layers} damaged listings or decoded layers")
+                    }
+                },
+                Some(hint::of_damaged(*fetched, *built, *layers)),
                 Fault::Image.exit_code(),
             ),
             Failure::NotReady => ("a build cannot run on this machine".into(), None, machine),

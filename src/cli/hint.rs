@@ -79,13 +79,15 @@ pub fn of(error: &Error) -> Option<String> {
     })
 }
 
-/// Returns advice on damaged blobs of a cache: those of images, and finished filesystems.
-pub fn of_damaged(fetched: usize, built: usize) -> &'static str {
-    match (fetched, built) {
-        (_, 0) => "the next build of its image fetches a damaged blob again",
-        (0, _) => "the next build of its key builds a damaged filesystem again",
-        _ => "the next build fetches a damaged blob again, and builds a damaged filesystem again",
-    }
+/// Returns advice on damaged files of a cache: blobs of images, finished filesystems, and files made from layers.
+pub fn of_damaged(fetched: usize, built: usize, layers: usize) -> String {
+    let parts = [
+        (fetched, "the next build of its image fetches a damaged blob again"),
+        (built, "the next build of its key builds a damaged filesystem again"),
+        (layers, "the next command that needs it decodes a layer again"),
+    ];
+    let parts: Vec<&str> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(_, text)| text).collect();
+    parts.join("; ")
 }
 
 /// Returns the advice on an error of `check`, which takes images and filesystems alike.

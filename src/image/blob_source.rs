@@ -23,6 +23,9 @@ pub trait BlobSource: fmt::Debug + Send + Sync {
     /// Returns the number of bytes.
     fn size(&self) -> u64;
 
+    /// Returns the bytes if they are in the cache; the reader must verify them.
+    fn cached(&self) -> Option<FileSlice>;
+
     /// Returns the bytes, fetching them if necessary. The reader must verify them.
     ///
     /// # Errors
@@ -45,6 +48,15 @@ impl LayerData {
         match self {
             Self::Local(slice) => slice.size(),
             Self::Remote(source) => source.size(),
+        }
+    }
+
+    /// Returns the bytes unless they have to be fetched.
+    #[must_use]
+    pub fn here(&self) -> Option<FileSlice> {
+        match self {
+            Self::Local(slice) => Some(slice.clone()),
+            Self::Remote(source) => source.cached(),
         }
     }
 

@@ -35,15 +35,19 @@ struct Job<'a> {
 enum Arrival<'a> {
     Here(&'a FileSlice),
     Awaited(Mutex<Receiver<Result<FileSlice>>>),
+    /// Fetched only if it is taken.
+    Spared(&'a dyn BlobSource),
 }
 
 impl<'a> Fetches<'a> {
-    /// Prepares to fetch the layers that are not local. `cancel` stops it, as does the first failure.
+    /// Prepares to fetch the layers that are not local, except those that `is_spared` says are hardly needed. `cancel` stops
+    /// it, as does the first failure.
     #[must_use]
-    pub fn of(layers: &'a [LayerBlob], cancel: &Cancel) -> Self {
+    pub fn of(layers: &'a [LayerBlob], is_spared: &dyn Fn(&LayerBlob) -> bool, cancel: &Cancel) -> Self {
         let mut queue = VecDeque::new();
         let arrivals = layers.iter().map(|layer| match &layer.data {
             LayerData::Local(slice) => Arrival::Here(slice),
+            LayerData::Remote(supply) if is_spared(layer) => Arrival::Spared(&**supply),
             LayerData::Remote(supply) => {
                 let (done, arrival) = mpsc::channel();
                 queue.push_back(Job { supply: &**supply, done });
@@ -82,7 +86,13 @@ impl<'a> Fetches<'a> {
         true
     }
 
-    /// Waits for a layer's bytes; `index` counts from 0.
+    /// Returns true if a layer is fetched only if it is taken; `index` counts from 0.
+    #[must_use]
+    pub fn is_spared(&self, index: usize) -> bool {
+        matches!(self.arrivals[index], Arrival::Spared(_))
+    }
+
+    /// Waits for a layer's bytes; `index` counts from 0. Only a layer that is local or spared is taken again.
     ///
     /// # Errors
     ///
@@ -90,6 +100,7 @@ impl<'a> Fetches<'a> {
     pub fn take(&self, index: usize, progress: &dyn Progress) -> Result<FileSlice> {
         let arrival = match &self.arrivals[index] {
             Arrival::Here(slice) => return Ok((*slice).clone()),
+            Arrival::Spared(supply) => return supply.fetch(progress, &self.stop).map_err(|error| self.fail(error)),
             Arrival::Awaited(arrival) => lock(arrival),
         };
         let on_demand = self.on_demand.load(Ordering::Relaxed);

@@ -377,6 +377,13 @@ impl BlobSource for RemoteLayer {
         self.size
     }
 
+    fn cached(&self) -> Option<FileSlice> {
+        match self.remote.cache.find(&self.digest, Some(self.size)) {
+            Ok(cache::Lookup::Hit(slice)) => Some(slice),
+            _ => None,
+        }
+    }
+
     fn fetch(&self, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice> {
         let Self { remote, digest, size, .. } = self;
         let again = match remote.cache.find(digest, Some(*size))? {

@@ -96,7 +96,7 @@ impl InjectOptions<'_> {
             place: place(injection, number, &whole),
             tar: spool.bytes(),
             spool: Some(spool),
-            compression: Compression::None,
+            compression: Some(Compression::None),
             blob_bytes: bytes,
         };
         let report = InjectionReport {

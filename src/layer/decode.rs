@@ -196,13 +196,13 @@ pub struct Layer {
     pub absent: Option<Arc<Absent>>,
     /// The mapping that `tar` is part of; an empty stream has none.
     pub spool: Option<Arc<Spool>>,
-    /// The compression of the blob.
-    pub compression: Compression,
+    /// The compression of the blob; `None` if it was not read.
+    pub compression: Option<Compression>,
     /// The size of the blob in bytes.
     pub blob_bytes: u64,
 }
 
-/// Decompresses a layer into an unlinked file in `work` and checks size, digest and diff ID.
+/// Decompresses a layer into an unlinked file in `work`, checks size, digest and diff ID, and returns the file as well.
 ///
 /// # Errors
 ///
@@ -215,14 +215,36 @@ pub fn decode(
     budget: &Budget,
     progress: &dyn Progress,
     cancel: &Cancel,
+) -> Result<(Layer, File)> {
+    let decoder = LayerDecoder::new(blob, data, work, budget, progress, cancel);
+    let (layer, digests, stream) = decoder.run(compression_of(blob, data, work.path())?)?;
+    decoder.check_diff_id(digests.diff_id)?;
+    Ok((layer, stream))
+}
+
+/// Copies the decoded stream of a layer into an unlinked file in `work` and checks its diff ID. After an error, the budget
+/// is as before.
+///
+/// # Errors
+///
+/// The stream is another one; all layers together exceed a limit; the disk is full; the run was cancelled.
+pub(super) fn copy_stream(
+    blob: &LayerBlob,
+    stream: &FileSlice,
+    work: &WorkDir,
+    budget: &Budget,
+    cancel: &Cancel,
 ) -> Result<Layer> {
-    let decoder = LayerDecoder { blob, data, work, directory: work.path(), budget, progress, cancel };
-    let (layer, StreamDigests { diff_id, .. }) = decoder.run()?;
-    if diff_id != blob.diff_id {
-        let promised = blob.diff_id.clone();
-        return Err(decoder.refusal(ImageProblem::DiffIdMismatch { promised, actual: diff_id }));
+    let blob = &LayerBlob { digest: None, size: None, ..blob.clone() };
+    let decoder = LayerDecoder::new(blob, stream, work, budget, &NoProgress, cancel);
+    let copied = decoder.run(Compression::None).and_then(|(layer, digests, _)| {
+        decoder.check_diff_id(digests.diff_id)?;
+        Ok(layer)
+    });
+    if copied.is_err() {
+        budget.give_bytes_back(decoder.spent.load(Ordering::Relaxed));
     }
-    Ok(layer)
+    copied
 }
 
 /// Decompresses a tar archive of which no digest is known, like a layer, and returns the digest of its stream as well.
@@ -240,8 +262,9 @@ pub fn decode_unknown(
     let diff_id = place.digest.clone();
     let local = LayerData::Local(data.clone());
     let blob = &LayerBlob { place, media_type: None, digest: None, size: None, diff_id, data: local };
-    let decoder = LayerDecoder { blob, data, work, directory: work.path(), budget, progress: &NoProgress, cancel };
-    decoder.run().map(|(layer, digests)| (layer, digests.diff_id))
+    let decoder = LayerDecoder::new(blob, data, work, budget, &NoProgress, cancel);
+    let (layer, digests, _) = decoder.run(compression_of(blob, data, work.path())?)?;
+    Ok((layer, digests.diff_id))
 }
 
 struct LayerDecoder<'a> {
@@ -252,6 +275,8 @@ struct LayerDecoder<'a> {
     budget: &'a Budget,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
+    /// The bytes taken from the budget.
+    spent: AtomicU64,
 }
 
 /// The digests, sizes and zeros seen while decompressing.
@@ -262,12 +287,22 @@ struct StreamDigests {
     zeros: ZeroMap,
 }
 
-impl LayerDecoder<'_> {
-    /// Checks size and digest; the caller checks the diff ID.
-    fn run(&self) -> Result<(Layer, StreamDigests)> {
+impl<'a> LayerDecoder<'a> {
+    fn new(
+        blob: &'a LayerBlob,
+        data: &'a FileSlice,
+        work: &'a WorkDir,
+        budget: &'a Budget,
+        progress: &'a dyn Progress,
+        cancel: &'a Cancel,
+    ) -> Self {
+        Self { blob, data, work, directory: work.path(), budget, progress, cancel, spent: AtomicU64::default() }
+    }
+
+    /// Checks the digest; the caller checks the diff ID.
+    fn run(&self, compression: Compression) -> Result<(Layer, StreamDigests, File)> {
         let blob = self.blob;
         let blob_bytes = self.data.size();
-        let compression = compression_of(blob, self.data, self.directory)?;
         let spool = self.work.scratch().make().map_err(Error::io("make a file in", self.directory))?;
         let mut digests = match self.spool(compression, &spool) {
             // Damaged bytes that also have the wrong digest were damaged in transit: the digest mismatch says more.
@@ -280,9 +315,10 @@ impl LayerDecoder<'_> {
         self.check_digest(&digests.blob_digest)?;
         self.work.scratch().note_written(&spool);
         let zeros = std::mem::take(&mut digests.zeros);
-        let (tar, spool) = self.budget.map_stream(&spool, digests.bytes, zeros, self.directory)?;
-        let (place, tar_bytes) = (blob.place.clone(), digests.bytes);
-        Ok((Layer { place, tar, tar_bytes, absent: None, spool, compression, blob_bytes }, digests))
+        let (tar, map) = self.budget.map_stream(&spool, digests.bytes, zeros, self.directory)?;
+        let (place, tar_bytes, compression) = (blob.place.clone(), digests.bytes, Some(compression));
+        let layer = Layer { place, tar, tar_bytes, absent: None, spool: map, compression, blob_bytes };
+        Ok((layer, digests, spool))
     }
 
     /// Decompresses into `spool`; a zstd stream that needs a large window waits for its turn.
@@ -339,6 +375,7 @@ impl LayerDecoder<'_> {
         loop {
             let (count, end) = self.fill(decoder, &mut block);
             self.budget.spend_bytes(count as u64)?;
+            self.spent.fetch_add(count as u64, Ordering::Relaxed);
             let taken = count == 0 || sink.pass(&mut block, count)?;
             match end {
                 None if taken => {}
@@ -378,6 +415,13 @@ impl LayerDecoder<'_> {
             Some(promised) if promised != actual => Err(self.refusal(ImageProblem::DigestMismatch(actual.clone()))),
             _ => Ok(()),
         }
+    }
+
+    fn check_diff_id(&self, actual: Digest) -> Result<()> {
+        if actual == self.blob.diff_id {
+            return Ok(());
+        }
+        Err(self.refusal(ImageProblem::DiffIdMismatch { promised: self.blob.diff_id.clone(), actual }))
     }
 
     /// Hashes the blob as it is stored.

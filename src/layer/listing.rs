@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::decode::{Budget, COMMON_WINDOW_LOG, Layer, compression_of};
+use super::decode::{Budget, COMMON_WINDOW_LOG, Layer};
+use super::decoded::{BlobForm, may_be_kept};
 use super::zeros::ZeroMap;
 use crate::cancel::Cancel;
 use crate::compression::{Compression, decoder};
@@ -19,7 +20,7 @@ use crate::error::{Error, Result, ShownPath};
 use crate::image::LayerBlob;
 use crate::image::cache::{Cache, LISTING_BYTES_MAX, Listing, ListingLookup};
 use crate::progress::{Event, Progress};
-use crate::read_at::{FileSlice, ReadAt};
+use crate::read_at::FileSlice;
 use crate::tar::{self, BareFault};
 use crate::work::WorkDir;
 
@@ -98,13 +99,19 @@ impl<'a> Listings<'a> {
         self.listed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a layer from its listing; `None` if it must be decoded.
+    /// Returns a layer from its listing; `None` if it must be decoded. `here` is the blob, if it was fetched.
     ///
     /// # Errors
     ///
     /// All layers together exceed a limit; the disk is full; the run was cancelled. A cache that cannot be used is a
     /// remark.
-    pub fn take(&self, blob: &LayerBlob, data: &FileSlice, work: &WorkDir, budget: &Budget) -> Result<Option<Layer>> {
+    pub fn take(
+        &self,
+        blob: &LayerBlob,
+        here: Option<&FileSlice>,
+        work: &WorkDir,
+        budget: &Budget,
+    ) -> Result<Option<Layer>> {
         if self.decoded.contains(&blob.diff_id) {
             return Ok(None);
         }
@@ -120,8 +127,8 @@ impl<'a> Listings<'a> {
             }
             Some(ListingLookup::Missing) | None => return Ok(None),
         };
-        // A blob of another size or compression is refused by who decodes it.
-        let Ok(compression) = compression_of(blob, data, work.path()) else { return Ok(None) };
+        let Some(form) = BlobForm::of(blob, here, budget.limits(), work.path()) else { return Ok(None) };
+        let BlobForm { compression, bytes: blob_bytes } = form;
         let tar_bytes = listing.bytes;
         let scratch = work.scratch();
         let file = scratch.make().map_err(Error::io("make a file in", work.path()))?;
@@ -134,8 +141,8 @@ impl<'a> Listings<'a> {
         let (tar, spool) = budget.map_stream(&file, bytes, ZeroMap::default(), work.path())?;
         let absent = Arc::<Absent>::default();
         self.listed().push((blob.diff_id.clone(), Arc::clone(&absent)));
-        self.progress.advance(data.size());
-        let (place, absent, blob_bytes) = (blob.place.clone(), Some(absent), data.size());
+        self.progress.advance(blob_bytes);
+        let (place, absent) = (blob.place.clone(), Some(absent));
         Ok(Some(Layer { place, tar, tar_bytes, absent, spool, compression, blob_bytes }))
     }
 
@@ -171,7 +178,7 @@ impl<'a> Listings<'a> {
     ///
     /// The run was cancelled. A cache that cannot be used is a remark.
     pub fn keep(&self, blob: &LayerBlob, layer: &Layer, budget: &Budget) -> Result<()> {
-        if self.decoded.contains(&blob.diff_id) {
+        if self.decoded.contains(&blob.diff_id) || !may_be_kept(layer, budget.limits()) {
             return Ok(());
         }
         let ListingOptions { cache, bytes_max } = self.options;

@@ -5,6 +5,7 @@
 pub mod acl;
 mod changeset;
 mod decode;
+pub mod decoded;
 pub mod entry;
 pub mod listing;
 mod octets;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
+use std::fs::File;
 use std::sync::mpsc::{self, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,7 @@ use crate::error::{EntryPlace, Error, ErrorKind, ImageProblem, Place, Result};
 use crate::image::download::Fetches;
 use crate::image::{LayerBlob, LayerData, OpenImage, Platform, PullOptions};
 use crate::inject::{InjectedLayer, Placing};
+use crate::layer::decoded::{DecodedLayers, LayerCacheOptions};
 use crate::layer::entry::{Action, Change, Existing};
 use crate::layer::listing::Listings;
 use crate::layer::{Budget, Layer, decode};
@@ -42,6 +44,8 @@ pub struct ReadOptions {
     pub downloads: usize,
     /// Options for pulling images from a registry; `None`: registries are not used.
     pub remote: Option<PullOptions>,
+    /// The cache of decoded layers; `None`: there is none.
+    pub(crate) layer_cache: Option<LayerCacheOptions>,
     /// The limits on the image.
     pub limits: Limits,
 }
@@ -58,6 +62,7 @@ impl Default for ReadOptions {
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
             downloads: DOWNLOADS,
             remote: None,
+            layer_cache: None,
             limits: Limits::default(),
         }
     }
@@ -131,8 +136,11 @@ fn observed(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<FlatImage> {
-    let fetches = Fetches::of(&image.layers, cancel);
-    let reading = LayerReader { fetches: &fetches, work, budget, listings: view.listings, progress };
+    let decoded = DecodedLayers::of(options.layer_cache.as_ref(), progress, cancel);
+    let is_spared = |blob: &LayerBlob| decoded.as_ref().is_some_and(|decoded| decoded.has(blob, &options.limits));
+    let fetches = Fetches::of(&image.layers, &is_spared, cancel);
+    let (listings, decoded) = (view.listings, decoded.as_ref());
+    let reading = LayerReader { fetches: &fetches, work, budget, listings, decoded, progress };
     let (senders, receivers): (Vec<_>, Vec<_>) = image.layers.iter().map(|_| mpsc::channel()).unzip();
     // A worker owns its layer's sender, so that a receiver never waits for a sender that was dropped.
     let queue: Queue<'_> = Mutex::new(largest_first(image.layers.iter().enumerate().zip(senders).collect()));
@@ -215,25 +223,37 @@ struct LayerReader<'a> {
     work: &'a WorkDir,
     budget: &'a Budget,
     listings: Option<&'a Listings<'a>>,
+    decoded: Option<&'a DecodedLayers<'a>>,
     progress: &'a dyn Progress,
 }
 
 impl LayerReader<'_> {
-    /// Waits for a layer's bytes, and takes it from its listing or decodes it.
+    /// Takes a layer from its listing or decoded from the cache, or waits for its bytes and decodes it.
     fn read(&self, index: usize, blob: &LayerBlob) -> Result<Layer> {
         let Self { fetches, work, budget, progress, .. } = *self;
-        let data = fetches.take(index, progress)?;
-        let Some(listings) = self.listings else { return self.decode(blob, data) };
-        if let Some(listed) = listings.take(blob, &data, work, budget)? {
+        let arrived = if fetches.is_spared(index) { None } else { Some(fetches.take(index, progress)?) };
+        let here = arrived.clone().or_else(|| blob.data.here());
+        let (listings, decoded) = (self.listings, self.decoded);
+        let listed = listings.map(|listings| listings.take(blob, here.as_ref(), work, budget)).transpose()?;
+        if let Some(listed) = listed.flatten() {
             return Ok(listed);
         }
-        let layer = self.decode(blob, data)?;
-        listings.keep(blob, &layer, budget)?;
+        let taken = decoded.map(|decoded| decoded.take(blob, here.as_ref(), work, budget)).transpose()?;
+        let layer = match taken.flatten() {
+            Some(layer) => layer,
+            None => {
+                let data = arrived.map_or_else(|| fetches.take(index, progress), Ok)?;
+                let (layer, stream) = self.decode(blob, data)?;
+                decoded.map(|decoded| decoded.keep(blob, &layer, &stream, budget)).transpose()?;
+                layer
+            }
+        };
+        listings.map(|listings| listings.keep(blob, &layer, budget)).transpose()?;
         Ok(layer)
     }
 
-    /// Decodes a layer; damaged bytes from the cache are fetched again, once.
-    fn decode(&self, blob: &LayerBlob, data: FileSlice) -> Result<Layer> {
+    /// Decodes a layer, and returns the file of its stream as well; damaged bytes from the cache are fetched again, once.
+    fn decode(&self, blob: &LayerBlob, data: FileSlice) -> Result<(Layer, File)> {
         let Self { fetches, work, budget, progress, .. } = *self;
         let stop = fetches.stop();
         let read = |data| decode(blob, &data, work, budget, progress, stop);
@@ -327,9 +347,9 @@ impl FlatImage {
     ) -> Result<()> {
         let applied = self.change(id, layer, budget, keep_selinux, &|change| change, cancel)?;
         let notes = &self.notes;
-        if let Some(media_type) =
-            blob.media_type.as_deref().filter(|media_type| !layer.compression.is_consistent_with(media_type))
-        {
+        let is_consistent =
+            |media_type: &&str| layer.compression.is_none_or(|compression| compression.is_consistent_with(media_type));
+        if let Some(media_type) = blob.media_type.as_deref().filter(|media_type| !is_consistent(media_type)) {
             notes.add(Note {
                 kind: NoteKind::MediaType,
                 layer: Some(layer.place.number),
@@ -341,7 +361,7 @@ impl FlatImage {
         self.layers.push(LayerReport {
             digest: blob.digest.clone(),
             diff_id: blob.diff_id.clone(),
-            compression: layer.compression.to_string(),
+            compression: layer.compression_name(),
             blob_bytes: layer.blob_bytes,
             bytes: layer.tar_bytes,
             entries: applied.entries,
@@ -359,7 +379,7 @@ pub struct LayerReport {
     pub digest: Option<Digest>,
     /// The digest of the uncompressed tar stream.
     pub diff_id: Digest,
-    /// The compression of the blob.
+    /// The compression of the blob, or `not read`.
     pub compression: String,
     /// The size of the blob in bytes.
     pub blob_bytes: u64,

@@ -1,13 +1,13 @@
 //! Listings of layers in the cache: they spare decoding, and nothing else can be told from the output.
 
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::PathBuf;
 use std::process::Output;
 
-use planish_proptests::writer::{Entry, Image, Layer, Layout, SparseFormat};
+use planish_proptests::writer::{Compression, Entry, Image, Layer, Layout, SparseFormat};
 use serde_json::Value;
 
-use super::layout;
+use super::{layout, spoil_layers};
 use crate::support::registry::{Kind, Plan, Registry};
 use crate::support::{Bench, failed, is_root, set_mode, stderr, succeeded};
 
@@ -51,16 +51,6 @@ fn listings(bench: &Bench) -> Vec<PathBuf> {
 
 fn cache(bench: &Bench, words: &str) -> Output {
     bench.planish().arg("cache").args(words.split(' ')).args(["--cache-dir", "cache"]).output().unwrap()
-}
-
-/// Damages every layer of a layout from its 64th byte on: the size and the magic bytes stay.
-fn spoil_layers(layout: &Path, image: &Image) {
-    for layer in &image.layers {
-        let digest = planish::Digest::of(planish::Algorithm::Sha256, &layer.blob());
-        let path = layout.join("blobs/sha256").join(digest.hex());
-        let file = std::fs::File::options().write(true).open(path).unwrap();
-        file.write_all_at(&[0x55; 16], 64).unwrap();
-    }
 }
 
 fn image() -> Image {
@@ -170,7 +160,8 @@ fn damage_is_found_and_the_listing_made_anew() {
         let has_its_digest = bytes.ends_with(&bomb);
         if !has_its_digest {
             let verified = cache(&bench, "verify");
-            assert_eq!(verified.status.code(), Some(5), "{}", stderr(&verified));
+            assert_eq!(failed(&verified, 5), "the cache has 1 damaged listings or decoded layers");
+            assert!(stderr(&verified).ends_with("hint: the next command that needs it decodes a layer again\n"));
             assert!(String::from_utf8(verified.stdout).unwrap().contains(&line));
         }
         let output = run(&bench, COMMANDS[0], &source, &["--cache-dir", "cache"]);
@@ -196,6 +187,12 @@ fn strange_files_cost_a_decoding_and_are_left_alone() {
     assert_eq!(output.stdout, expected);
     assert!(stderr(&output).contains("without the cache's listings: "), "{}", stderr(&output));
     assert!(path.is_symlink());
+    // The cache did not write it: a stranger is no damage.
+    let verified = cache(&bench, "verify");
+    succeeded(&verified);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let said = format!("cache/listings/{name} is no file of the cache\n");
+    assert_eq!(String::from_utf8(verified.stdout).unwrap(), said);
     succeeded(&cache(&bench, "prune"));
     assert!(path.is_symlink() && elsewhere.exists());
 }
@@ -256,9 +253,11 @@ fn listings_are_bounded_and_the_least_recently_used_ones_go() {
         listings(&bench)
     };
     let first = list(&sources[0], 1 << 20);
-    let size = first[0].metadata().unwrap().len();
+    // A listing of a few hundred bytes takes whole blocks.
+    let size = first[0].metadata().unwrap().blocks() * 512;
     assert_eq!(first.len(), 1);
     assert_eq!(list(&sources[1], size / 2), first, "too large to be kept");
+    assert_eq!(list(&sources[1], size - 1), first, "too large on disk to be kept");
     assert_eq!(list(&sources[1], 0), first, "none is kept");
     let two = list(&sources[1], size * 5 / 2);
     assert_eq!(two.len(), 2);
@@ -284,6 +283,24 @@ fn limits_count_what_the_layer_holds() {
         };
         assert_eq!(limited(["--cache-dir", "cache"]), limited(["--cache-dir", "none"]), "{limit:?}");
     }
+}
+
+#[test]
+fn a_smaller_window_of_zstd_is_a_limit_where_there_is_a_listing_too() {
+    let bench = Bench::new();
+    let window = |compression| {
+        let layer = Layer::new([Entry::file("f", "x".repeat(3 << 20))]).compression(compression);
+        layout(&bench, &format!("{compression:?}"), &Image::new([layer]))
+    };
+    let few = ["--max-zstd-window-log", "20"];
+    let with =
+        |source: &str, more: &[&str]| run(&bench, COMMANDS[0], source, &[more, &["--cache-dir", "cache"]].concat());
+    let zstd = window(Compression::Zstd);
+    let refused = failed(&with(&zstd, &few), 7);
+    cached(&bench, COMMANDS[0], &zstd);
+    assert_eq!(failed(&with(&zstd, &few), 7), refused);
+    // Another blob of the same diff ID.
+    succeeded(&with(&window(Compression::Gzip), &few));
 }
 
 #[test]

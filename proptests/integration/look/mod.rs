@@ -11,6 +11,7 @@ mod ls;
 mod sources;
 mod stacks;
 
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
@@ -69,4 +70,14 @@ pub fn forms(bench: &Bench, image: &Image) -> Vec<(String, Option<PathBuf>)> {
         ("-".into(), Some(oci)),
         ("-".into(), Some(docker)),
     ]
+}
+
+/// Damages every layer of a layout from its 64th byte on: the size and the magic bytes stay.
+pub fn spoil_layers(layout: &Path, image: &Image) {
+    for layer in &image.layers {
+        let digest = planish::Digest::of(planish::Algorithm::Sha256, &layer.blob());
+        let path = layout.join("blobs/sha256").join(digest.hex());
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.write_all_at(&[0x55; 16], 64).unwrap();
+    }
 }

@@ -2,6 +2,7 @@
 
 mod artifact;
 mod bytes;
+mod decoded;
 mod fleet;
 mod key;
 mod reuse;

@@ -9,8 +9,8 @@ use planish::Timestamp;
 use planish::progress::{Event, Progress, Stage};
 use planish::{Builder, Cancel, Error, Image, ImageOptions};
 
-use super::cache::CacheArguments;
-use super::{limits, remote};
+use super::cache::{self, CacheArguments};
+use super::{limits, remote, size};
 use crate::cli::exit::Failure;
 use crate::cli::{environment, progress, signals, stdout};
 
@@ -45,6 +45,10 @@ struct RunArguments {
     /// Layers and files to work on at a time [default: one a processor, 4 for fetching]
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Size on disk of the decoded layers in the cache, which spare fetching and decoding a layer that several images or
+    /// builds share; 0 keeps none
+    #[arg(long, hide_short_help = true, value_name = "N", default_value = "0", value_parser = size::bytes)]
+    layer_cache_bytes: u64,
     /// Seconds after which the run is cancelled [default: none]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
     deadline: Option<u64>,
@@ -168,6 +172,11 @@ impl Job {
             let (remote, warnings) = arguments.remote.apply(options)?;
             warnings.iter().for_each(|warning| observer.event(&Event::Warning(warning)));
             options = remote;
+        }
+        if arguments.run.layer_cache_bytes > 0
+            && let Some(directory) = cache::directory(arguments.cache())?
+        {
+            options = options.decoded_layers(directory, arguments.run.layer_cache_bytes);
         }
         // A part of a list may be empty.
         let source = sources.first().cloned().unwrap_or(ImageReference::Stdin);

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Cache;
+use super::derived::Derived;
 use super::file::open;
 use crate::cancel::Cancel;
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -24,7 +25,9 @@ pub struct CheckReport {
     pub damaged_records: Vec<PathBuf>,
     /// The listings of layers that are damaged.
     pub damaged_listings: Vec<PathBuf>,
-    /// The files below `blobs` that are not blobs.
+    /// The decoded layers that are damaged.
+    pub damaged_layers: Vec<PathBuf>,
+    /// The files below `blobs`, `listings` and `layers` that the cache did not write.
     pub foreign_files: Vec<PathBuf>,
 }
 
@@ -41,7 +44,7 @@ pub struct CorruptBlob {
 }
 
 impl Cache {
-    /// Hashes every blob.
+    /// Hashes every blob, listing and decoded layer.
     ///
     /// # Errors
     ///
@@ -52,7 +55,8 @@ impl Cache {
         }
         let found = self.blob_files()?;
         let mut checked = CheckReport { foreign_files: found.foreign_files, ..CheckReport::default() };
-        progress.begin(Stage::Cache, Some(found.blobs.iter().map(|blob| blob.size).sum()));
+        let layers: u64 = self.derived_files(Derived::Decoded)?.named.iter().map(|layer| layer.bytes).sum();
+        progress.begin(Stage::Cache, Some(layers + found.blobs.iter().map(|blob| blob.size).sum::<u64>()));
         for expected in found.blobs.into_iter().map(|blob| blob.digest) {
             let path = self.blob_path(&expected);
             // Another process may have pruned it meanwhile.
@@ -65,9 +69,13 @@ impl Cache {
                 checked.damaged.push(CorruptBlob { expected, actual, bytes: blob.size() });
             }
         }
+        checked.damaged_layers = self.damaged_decoded(progress, cancel)?;
         progress.end();
         checked.damaged_records = self.records()?.damaged;
         checked.damaged_listings = self.damaged_listings()?;
+        for kind in Derived::ALL {
+            checked.foreign_files.extend(self.derived_files(kind)?.strangers);
+        }
         Ok(checked)
     }
 }

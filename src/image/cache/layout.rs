@@ -105,7 +105,7 @@ impl Cache {
         if is_layout(&layout)? { Ok(()) } else { self.replace(LAYOUT, layout_text().as_bytes()) }
     }
 
-    /// Creates a directory for what is believed, records and listings, and ensures that no other user may write it.
+    /// Creates a directory for records or files made from layers, and ensures that no other user may write it.
     pub(super) fn make_own(&self, path: &Path) -> Result<()> {
         self.make_writable()?;
         make(path)?;

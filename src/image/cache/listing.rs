@@ -1,24 +1,20 @@
 //! Listings of layers by diff ID, below `listings`: what a layer holds without the contents of its files.
 //!
 //! A listing has a line with the digest of the rest, a line of JSON, [`Header`], and a body, which only the stage of layers
-//! knows. Nothing here is synced: what a power failure damages is found by its digest, and made again.
+//! knows.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
 use super::Cache;
 use super::blob::mark_used;
-use super::built::disk_bytes;
+use super::derived::{Derived, block_bytes};
 use super::file::{no_room, open};
-use super::layout::flat_name;
-use super::prune::{Removal, WithoutLocks, discard, is_stranger};
-use super::scan::children;
+use super::prune::is_stranger;
 use super::temporary::TempBlob;
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::error::{Error, ErrorKind, Result};
@@ -58,26 +54,6 @@ pub(crate) enum ListingLookup {
     Damaged(PathBuf),
     /// The listing.
     Found(Box<Listing>),
-}
-
-/// A listing in a cache, as in a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CachedListing {
-    /// The diff ID of its layer.
-    pub diff_id: Digest,
-    /// The bytes that it takes on disk.
-    pub bytes: u64,
-    /// The time of its last use.
-    pub used: SystemTime,
-}
-
-/// The files below `listings`.
-#[derive(Debug, Default)]
-pub(super) struct Listings {
-    pub named: Vec<CachedListing>,
-    /// The files whose name is that of no layer.
-    pub strangers: Vec<PathBuf>,
 }
 
 impl Read for Listing {
@@ -150,12 +126,8 @@ impl Write for HashingWriter<'_> {
 }
 
 impl Cache {
-    pub(super) fn listing_directory(&self) -> PathBuf {
-        self.directory.join("listings")
-    }
-
     pub(crate) fn listing_path(&self, diff_id: &Digest) -> PathBuf {
-        self.listing_directory().join(flat_name(diff_id))
+        self.derived_path(Derived::Listing, diff_id)
     }
 
     /// Returns the listing of a layer, and marks it as used.
@@ -165,7 +137,7 @@ impl Cache {
     /// A file cannot be read, or is not a regular file.
     pub(crate) fn listing(&self, diff_id: &Digest) -> Result<ListingLookup> {
         let path = self.listing_path(diff_id);
-        let opened = if Self::is_own(&self.listing_directory()) { open(&path)? } else { None };
+        let opened = if Self::is_own(&self.derived_directory(Derived::Listing)) { open(&path)? } else { None };
         let Some((file, _)) = opened else { return Ok(ListingLookup::Missing) };
         mark_used(&file);
         match Listing::open(file).map_err(Error::io("read", &path))? {
@@ -189,7 +161,7 @@ impl Cache {
         write: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
     ) -> Result<()> {
         let target = self.listing_path(diff_id);
-        self.make_own(&self.listing_directory())?;
+        self.make_own(&self.derived_directory(Derived::Listing))?;
         self.sweep_old();
         let draft = TempBlob::new(&self.partials(), "listing-")?;
         let header = Header { format: FORMAT, diff_id: diff_id.clone(), bytes };
@@ -200,67 +172,24 @@ impl Cache {
         write(&mut out)?;
         let digest = out.hasher.finish();
         draft.write_at(0, format!("{digest}\n").as_bytes())?;
+        let taken = draft.file().metadata().map_err(Error::io("examine", draft.path()))?;
+        if block_bytes(&taken) > bytes_max {
+            return Err(no_room(draft.path(), taken.len(), io::ErrorKind::FileTooLarge.into()));
+        }
         draft.publish_unsynced(&target)?;
-        self.trim_listings(bytes_max, diff_id)
-    }
-
-    /// Removes the least recently used listings until the rest takes at most `bytes_max`; `last` stays.
-    fn trim_listings(&self, bytes_max: u64, last: &Digest) -> Result<()> {
-        let mut all = self.listing_files()?.named;
-        all.sort_by_key(|listing| listing.used);
-        let mut left: u64 = all.iter().map(|listing| listing.bytes).sum();
-        for listing in all.iter().filter(|listing| listing.diff_id != *last) {
-            if left <= bytes_max {
-                break;
-            }
-            if let Removal::Gone(_) = discard(&self.listing_path(&listing.diff_id), false, WithoutLocks::Remove)? {
-                left -= listing.bytes;
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns the listings of layers, by diff ID.
-    ///
-    /// # Errors
-    ///
-    /// The directory is no cache, or cannot be read.
-    pub fn listings(&self) -> Result<Vec<CachedListing>> {
-        if !self.is_there()? {
-            return Ok(Vec::new());
-        }
-        Ok(self.listing_files()?.named)
-    }
-
-    pub(super) fn listing_files(&self) -> Result<Listings> {
-        let mut found = Listings::default();
-        for path in children(&self.listing_directory())? {
-            let diff_id = path.file_name().and_then(OsStr::to_str).and_then(|name| name.split_once('-'));
-            let diff_id = diff_id.and_then(|(algorithm, hex)| format!("{algorithm}:{hex}").parse().ok());
-            match (diff_id, path.symlink_metadata()) {
-                (Some(diff_id), Ok(metadata)) if metadata.is_file() => {
-                    let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-                    found.named.push(CachedListing { diff_id, bytes: disk_bytes(&metadata), used });
-                }
-                (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                _ => found.strangers.push(path),
-            }
-        }
-        found.named.sort_by(|a, b| a.diff_id.cmp(&b.diff_id));
-        found.strangers.sort();
-        Ok(found)
+        self.trim_derived(Derived::Listing, bytes_max, diff_id)
     }
 
     /// Hashes the listings, and returns the paths of those that are damaged.
     pub(super) fn damaged_listings(&self) -> Result<Vec<PathBuf>> {
-        let mut damaged = self.listing_files()?;
-        for CachedListing { diff_id, .. } in damaged.named {
-            let path = self.listing_path(&diff_id);
-            if !is_whole(&path, &diff_id)? {
-                damaged.strangers.push(path);
+        let mut damaged = Vec::new();
+        for layer in self.derived_files(Derived::Listing)?.named {
+            let path = self.listing_path(&layer.diff_id);
+            if !is_whole(&path, &layer.diff_id)? {
+                damaged.push(path);
             }
         }
-        Ok(damaged.strangers)
+        Ok(damaged)
     }
 }
 

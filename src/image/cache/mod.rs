@@ -7,11 +7,13 @@
 //! file counts, not its existence. `partial` has the files that are being written, locked while their writer lives. A
 //! blob in use has a shared lock, so that it is not pruned. If the filesystem has no locks, every process fetches for
 //! itself, and the rename is still correct. `built` has a record for each finished filesystem, by build key; the filesystem
-//! itself is a blob. `listings` has the listings of layers, by diff ID.
+//! itself is a blob. `listings` has the listings of layers, by diff ID, and `layers` their decoded streams.
 
 mod blob;
 mod built;
 mod check;
+mod decoded;
+mod derived;
 mod file;
 mod index;
 mod layout;
@@ -34,9 +36,9 @@ pub use self::blob::{Lookup, SmallBlob};
 pub use self::built::CachedFilesystem;
 pub(crate) use self::built::{BuiltFile, BuiltRecord, NewBuilt};
 pub use self::check::{CheckReport, CorruptBlob};
+pub use self::derived::CachedLayer;
 pub use self::index::IndexEntry;
 pub use self::list::CachedImage;
-pub use self::listing::CachedListing;
 pub(crate) use self::listing::{LISTING_BYTES_MAX, Listing, ListingLookup};
 pub use self::partial::{Mismatch, Partial};
 pub use self::prune::{PruneOptions, PruneReport, RemovedBlob};

@@ -5,10 +5,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::Cache;
+use super::derived::{CachedLayer, Derived};
 use super::file::open;
 use super::file::{TryLock, take};
 use super::index::Index;
-use super::listing::CachedListing;
 use super::scan::{BlobFile, children};
 use crate::digest::Digest;
 use crate::error::{CacheProblem, Error, ErrorKind, Result};
@@ -17,7 +17,7 @@ use crate::error::{CacheProblem, Error, ErrorKind, Result};
 const OLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The blobs to remove: by default those that no image of the index needs and that are no finished filesystem. Listings
-/// of layers are treated like blobs, and nothing needs them.
+/// of layers and decoded layers are treated like blobs, and nothing needs them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PruneOptions {
     /// The number of bytes to keep: the least recently used blobs are removed until the rest fits.
@@ -40,6 +40,8 @@ pub struct PruneReport {
     pub filesystems: Vec<Digest>,
     /// The diff IDs of layers whose listings are gone.
     pub listings: Vec<Digest>,
+    /// The diff IDs of the decoded layers that are gone.
+    pub decoded_layers: Vec<Digest>,
     /// The number of partial blobs left by killed processes, and of damaged records.
     pub leftovers: usize,
     /// The size of everything removed, in bytes on disk.
@@ -62,13 +64,13 @@ pub struct RemovedBlob {
     pub bytes: u64,
 }
 
-/// A blob, or the listing of a layer.
+/// A blob, or a file made from a layer.
 struct PrunableFile {
     /// The digest, or the diff ID of the layer.
     digest: Digest,
     bytes: u64,
     used: SystemTime,
-    is_listing: bool,
+    derived: Option<Derived>,
 }
 
 pub(super) enum Removal {
@@ -120,16 +122,16 @@ impl Cache {
         let bounded = options.keep_bytes.is_some() || options.older_than.is_some();
         let needed = if bounded { BTreeSet::new() } else { self.needed(index)? };
         let now = SystemTime::now();
-        for PrunableFile { digest, bytes: size, used, is_listing } in files {
+        for PrunableFile { digest, bytes: size, used, derived } in files {
             let goes = if bounded {
                 let age = now.duration_since(used).unwrap_or_default();
                 options.older_than.is_some_and(|bound| age > bound)
                     || options.keep_bytes.is_some_and(|keep| left > keep)
             } else {
-                is_listing || !needed.contains(&digest)
+                derived.is_some() || !needed.contains(&digest)
             };
             let removal = if goes {
-                let path = if is_listing { self.listing_path(&digest) } else { self.blob_path(&digest) };
+                let path = derived.map_or_else(|| self.blob_path(&digest), |kind| self.derived_path(kind, &digest));
                 discard(&path, options.dry_run, WithoutLocks::Remove)?
             } else {
                 Removal::Stays
@@ -138,15 +140,15 @@ impl Cache {
                 Removal::Gone(_) => {
                     left -= size;
                     pruned.bytes += size;
-                    if is_listing {
-                        pruned.listings.push(digest);
-                    } else {
-                        pruned.blobs.push(RemovedBlob { digest, bytes: size });
+                    match derived {
+                        None => pruned.blobs.push(RemovedBlob { digest, bytes: size }),
+                        Some(Derived::Listing) => pruned.listings.push(digest),
+                        Some(Derived::Decoded) => pruned.decoded_layers.push(digest),
                     }
                 }
                 Removal::InUse | Removal::Stays => {
                     pruned.in_use += usize::from(matches!(removal, Removal::InUse));
-                    pruned.kept += usize::from(!is_listing);
+                    pruned.kept += usize::from(derived.is_none());
                     pruned.kept_bytes += size;
                 }
             }
@@ -154,23 +156,21 @@ impl Cache {
         Ok(())
     }
 
-    /// Returns the blobs, and the listings of layers.
+    /// Returns the blobs, and the files made from layers.
     fn prunable(&self) -> Result<Vec<PrunableFile>> {
         let blobs = self.blob_files()?.blobs.into_iter();
-        let blobs = blobs.map(|BlobFile { digest, disk: bytes, used, .. }| PrunableFile {
-            digest,
-            bytes,
-            used,
-            is_listing: false,
-        });
-        let listings = self.listing_files()?.named.into_iter();
-        let listings = listings.map(|CachedListing { diff_id: digest, bytes, used }| PrunableFile {
-            digest,
-            bytes,
-            used,
-            is_listing: true,
-        });
-        Ok(blobs.chain(listings).collect())
+        let blob = |BlobFile { digest, disk, used, .. }| PrunableFile { digest, bytes: disk, used, derived: None };
+        let mut files: Vec<PrunableFile> = blobs.map(blob).collect();
+        for kind in Derived::ALL {
+            let layers = self.derived_files(kind)?.named.into_iter();
+            files.extend(layers.map(|CachedLayer { diff_id: digest, bytes, used }| PrunableFile {
+                digest,
+                bytes,
+                used,
+                derived: Some(kind),
+            }));
+        }
+        Ok(files)
     }
 
     fn needed(&self, index: Option<&Index>) -> Result<BTreeSet<Digest>> {
@@ -195,7 +195,7 @@ impl Cache {
         if options.dry_run { Ok(()) } else { self.write_index(&index) }
     }
 
-    /// Removes records of filesystems that are not there, and files that are no record.
+    /// Removes records of filesystems that are not there, and files that are no record and made from no layer.
     fn prune_records(&self, options: &PruneOptions, pruned: &mut PruneReport) -> Result<()> {
         let records = self.records()?;
         let going: BTreeSet<_> = pruned.blobs.iter().map(|blob| &blob.digest).collect();
@@ -207,7 +207,11 @@ impl Cache {
                 pruned.filesystems.push(built.key);
             }
         }
-        for path in records.damaged.into_iter().chain(self.listing_files()?.strangers) {
+        let mut strangers = records.damaged;
+        for kind in Derived::ALL {
+            strangers.extend(self.derived_files(kind)?.strangers);
+        }
+        for path in strangers {
             if let Removal::Gone(bytes) = discard(&path, options.dry_run, WithoutLocks::Remove)? {
                 pruned.leftovers += 1;
                 pruned.bytes += bytes;

@@ -41,7 +41,7 @@ fn decoded(blob: &LayerBlob, limits: Limits) -> Result<Vec<u8>> {
     let directory = tempfile::tempdir().unwrap();
     let work = WorkDir::create(directory.path(), &Cancel::default()).unwrap();
     let LayerData::Local(data) = &blob.data else { panic!("the layer is here") };
-    let layer = decode(blob, data, &work, &Budget::new(limits), &NoProgress, &Cancel::default())?;
+    let (layer, _) = decode(blob, data, &work, &Budget::new(limits), &NoProgress, &Cancel::default())?;
     assert_eq!(work.path().read_dir().unwrap().count(), 1, "the spool has a name beside the marker");
     Ok(layer.tar.to_vec())
 }

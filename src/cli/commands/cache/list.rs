@@ -3,17 +3,17 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use planish::Escaped;
-use planish::cache::{CachedFilesystem, CachedImage, CachedListing};
+use planish::cache::{CachedFilesystem, CachedImage, CachedLayer};
 
 use crate::cli::arguments::cache::{ThisCache, cache};
 use crate::cli::exit::Failure;
 use crate::cli::stdout;
 use crate::cli::summary;
 
-/// Lists the images, the finished filesystems and the listings of layers in the cache
+/// Lists the images, the finished filesystems, and the listings and decoded streams of layers in the cache
 ///
 /// Prints for each the size, how many of its blobs are present, and the time of the last use; listings of layers are
-/// one line.
+/// one line, and so are decoded layers.
 #[derive(Debug, clap::Args)]
 pub struct ListArguments {
     #[command(flatten)]
@@ -31,6 +31,8 @@ struct Line {
     key: Option<String>,
     /// True for the listing of a layer, whose diff ID is the digest.
     listing: bool,
+    /// True for a decoded layer, whose diff ID is the digest.
+    decoded: bool,
     digest: String,
     bytes: u64,
     blobs: usize,
@@ -44,12 +46,13 @@ pub fn run(arguments: &ListArguments) -> Result<(), Failure> {
     let cache = cache(&arguments.cache)?;
     let mut lines: Vec<Line> = cache.list()?.iter().map(line).collect();
     lines.extend(cache.filesystems()?.iter().map(line_of_filesystem));
-    let listings = cache.listings()?;
+    let (listings, decoded) = (cache.listings()?, cache.decoded_layers()?);
     if arguments.json {
-        lines.extend(listings.iter().map(line_of_listing));
+        lines.extend(listings.iter().map(|layer| Line { listing: true, ..line_of_layer(layer) }));
+        lines.extend(decoded.iter().map(|layer| Line { decoded: true, ..line_of_layer(layer) }));
         return stdout::print(&serde_json::to_string_pretty(&lines).unwrap_or_default());
     }
-    let text = table(&lines) + &line_of_listings(&listings);
+    let text = table(&lines) + &line_of_layers("listings of", &listings) + &line_of_layers("decoded", &decoded);
     if text.is_empty() { Ok(()) } else { stdout::print(text.trim_end()) }
 }
 
@@ -57,6 +60,7 @@ fn line(listed: &CachedImage) -> Line {
     Line {
         key: None,
         listing: false,
+        decoded: false,
         reference: listed.reference.as_deref().map(|reference| Escaped(reference.as_bytes()).to_string()),
         digest: listed.digest.to_string(),
         bytes: listed.bytes,
@@ -70,6 +74,7 @@ fn line_of_filesystem(built: &CachedFilesystem) -> Line {
     Line {
         key: Some(built.key.to_string()),
         listing: false,
+        decoded: false,
         reference: Some(built.name.clone()),
         digest: built.digest.to_string(),
         bytes: built.bytes.unwrap_or_default(),
@@ -79,27 +84,28 @@ fn line_of_filesystem(built: &CachedFilesystem) -> Line {
     }
 }
 
-fn line_of_listing(listing: &CachedListing) -> Line {
+fn line_of_layer(layer: &CachedLayer) -> Line {
     Line {
         key: None,
-        listing: true,
+        listing: false,
+        decoded: false,
         reference: None,
-        digest: listing.diff_id.to_string(),
-        bytes: listing.bytes,
+        digest: layer.diff_id.to_string(),
+        bytes: layer.bytes,
         blobs: 1,
         present: 1,
-        used: Some(seconds(listing.used)),
+        used: Some(seconds(layer.used)),
     }
 }
 
-/// Returns one line for all listings of layers.
-fn line_of_listings(listings: &[CachedListing]) -> String {
-    let bytes = listings.iter().map(|listing| listing.bytes).sum();
-    let used = listings.iter().map(|listing| listing.used).max();
+/// Returns one line for all files of a kind that were made from layers.
+fn line_of_layers(kind: &str, files: &[CachedLayer]) -> String {
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    let used = files.iter().map(|file| file.used).max();
     used.map_or_else(String::new, |used| {
         let now = seconds(SystemTime::now());
-        let layers = if listings.len() == 1 { "1 layer".into() } else { format!("{} layers", listings.len()) };
-        format!("listings of {layers}  {}  {}\n", summary::bytes(bytes), ago(now.saturating_sub(seconds(used))))
+        let layers = if files.len() == 1 { "1 layer".into() } else { format!("{} layers", files.len()) };
+        format!("{kind} {layers}  {}  {}\n", summary::bytes(bytes), ago(now.saturating_sub(seconds(used))))
     })
 }
 
@@ -147,6 +153,7 @@ mod tests {
         let line = |reference: &str| Line {
             key: None,
             listing: false,
+            decoded: false,
             reference: Some(reference.into()),
             digest: "sha256:00".into(),
             bytes: 1024,

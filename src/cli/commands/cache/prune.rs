@@ -15,7 +15,7 @@ use crate::cli::summary;
 
 /// Removes blobs from the cache: by default those that no image in it needs
 ///
-/// Listings of layers are removed like blobs; they are made again when they are needed. Blobs in use by a running
+/// Listings of layers and decoded layers are removed like blobs; they are made again when they are needed. Blobs in use by a running
 /// planish are kept. Prints a line for everything removed.
 #[derive(Debug, clap::Args)]
 pub struct PruneArguments {
@@ -70,6 +70,9 @@ fn lines(pruned: &PruneReport) -> String {
     for diff_id in &pruned.listings {
         let _ = writeln!(text, "listing of layer {diff_id}");
     }
+    for diff_id in &pruned.decoded_layers {
+        let _ = writeln!(text, "decoded layer {diff_id}");
+    }
     for reference in &pruned.references {
         let _ = writeln!(text, "{}", Escaped(reference.as_bytes()));
     }
@@ -84,6 +87,7 @@ fn json(pruned: &PruneReport) -> String {
         "references": references.map(|name| Escaped(name.as_bytes()).to_string()).collect::<Vec<_>>(),
         "filesystems": pruned.filesystems,
         "listings": pruned.listings,
+        "decoded_layers": pruned.decoded_layers,
         "leftovers": pruned.leftovers,
         "bytes": pruned.bytes,
         "in_use": pruned.in_use,

@@ -13,9 +13,9 @@ use crate::cli::exit::Failure;
 use crate::cli::stdout;
 use crate::cli::{progress, signals, summary};
 
-/// Hashes every blob of the cache
+/// Hashes every blob, listing and decoded layer of the cache
 ///
-/// Prints a line for each blob that does not match its digest; the exit code is then 5.
+/// Prints a line for each that does not match its digest; the exit code is then 5.
 #[derive(Debug, clap::Args)]
 pub struct VerifyArguments {
     #[command(flatten)]
@@ -41,8 +41,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     if !text.is_empty() {
         stdout::print(text.trim_end())?;
     }
-    let derived = checked.damaged_records.len() + checked.damaged_listings.len();
-    let damaged = checked.damaged.len() + derived;
+    let layers = checked.damaged_listings.len() + checked.damaged_layers.len();
+    let records = checked.damaged_records.len();
+    let damaged = checked.damaged.len() + records + layers;
     let said = format!(
         "hashed      {} blobs, {}: {} damaged; {} other files\n",
         checked.blobs,
@@ -53,8 +54,9 @@ pub fn run(arguments: &VerifyArguments) -> Result<(), Failure> {
     // The exit code has the result, too.
     let _ = std::io::stderr().write_all(said.as_bytes());
     let is_built = |blob: &&CorruptBlob| filesystems.iter().any(|built| built.digest == blob.expected);
-    let built = checked.damaged.iter().filter(is_built).count() + derived;
-    if damaged == 0 { Ok(()) } else { Err(Failure::DamagedBlobs { fetched: damaged - built, built }) }
+    let built = checked.damaged.iter().filter(is_built).count() + records;
+    let fetched = damaged - built - layers;
+    if damaged == 0 { Ok(()) } else { Err(Failure::DamagedCache { fetched, built, layers }) }
 }
 
 fn shown(path: &Path) -> String {
@@ -70,11 +72,11 @@ fn lines(checked: &CheckReport) -> String {
     for path in &checked.damaged_records {
         let _ = writeln!(text, "{} is damaged: the filesystem is built again", shown(path));
     }
-    for path in &checked.damaged_listings {
+    for path in checked.damaged_listings.iter().chain(&checked.damaged_layers) {
         let _ = writeln!(text, "{} is damaged: the layer is decoded again", shown(path));
     }
     for path in &checked.foreign_files {
-        let _ = writeln!(text, "{} is no blob", shown(path));
+        let _ = writeln!(text, "{} is no file of the cache", shown(path));
     }
     text
 }
@@ -89,6 +91,7 @@ fn json(checked: &CheckReport) -> String {
             .collect::<Vec<_>>(),
         "damaged_records": checked.damaged_records.iter().map(|path| shown(path)).collect::<Vec<_>>(),
         "damaged_listings": checked.damaged_listings.iter().map(|path| shown(path)).collect::<Vec<_>>(),
+        "damaged_layers": checked.damaged_layers.iter().map(|path| shown(path)).collect::<Vec<_>>(),
         "strangers": checked.foreign_files.iter().map(|path| shown(path)).collect::<Vec<_>>(),
     });
     format!("{value:#}")

@@ -159,6 +159,7 @@ fn hashing_again_finds_damage_and_strangers() {
             damaged: vec![damaged],
             damaged_records: vec![],
             damaged_listings: vec![],
+            damaged_layers: vec![],
             foreign_files
         }
     );

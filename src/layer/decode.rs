@@ -1,18 +1,19 @@
 //! Decompresses a layer and checks size, digest and diff ID before any of its entries is read.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
+use super::holes::SparseWriter;
 use super::listing::Absent;
 use super::pipeline::{ReadAhead, Sink, WriteBehind};
 use super::spool::{Spool, Spools};
 use super::store::Store;
-use super::zeros::{ZeroFinder, ZeroMap};
+use super::zeros::{StreamZeros, ZeroFinder};
 use crate::cancel::Cancel;
 use crate::compression::{Compression, DecodeFault, Decoder, decoder};
 use crate::digest::{Algorithm, Digest, Hasher};
@@ -92,7 +93,7 @@ impl Budget {
     ///
     /// The file cannot be mapped.
     pub fn map(&self, file: &File) -> std::io::Result<Arc<Spool>> {
-        self.spools.map(file, ZeroMap::default())
+        self.spools.map(file, StreamZeros::default())
     }
 
     /// Maps a stream of `bytes` bytes in a file of `directory`; an empty one is not mapped.
@@ -100,7 +101,7 @@ impl Budget {
         &self,
         file: &File,
         bytes: u64,
-        zeros: ZeroMap,
+        zeros: StreamZeros,
         directory: &Path,
     ) -> Result<(Bytes, Option<Arc<Spool>>)> {
         let map = || self.spools.map(file, zeros).map_err(Error::io("map a file in", directory));
@@ -284,7 +285,7 @@ struct StreamDigests {
     diff_id: Digest,
     blob_digest: Digest,
     bytes: u64,
-    zeros: ZeroMap,
+    zeros: StreamZeros,
 }
 
 impl<'a> LayerDecoder<'a> {
@@ -331,7 +332,7 @@ impl<'a> LayerDecoder<'a> {
             }
             let again = |error| Error::io("rewrite a file in", self.directory)(error);
             self.budget.give_bytes_back(spool.metadata().map_err(again)?.len());
-            spool.set_len(0).and_then(|()| { spool }.rewind()).map_err(again)?;
+            spool.set_len(0).map_err(again)?;
             let _turn = self.budget.large_window();
             return self.spool_within(compression, spool, limit);
         }
@@ -347,14 +348,16 @@ impl<'a> LayerDecoder<'a> {
             let mut sink = WriteBehind::new(scope, beside, || SpoolWriter::new(self, spool));
             let decoded = self.pump(&mut decoder, &mut sink);
             // A block that could not be written came before any damage found since.
-            let SpoolWriter { hasher, bytes, zeros, .. } = sink.finish()?;
+            let SpoolWriter { hasher, file, zeros, .. } = sink.finish()?;
+            let bytes = file.length();
+            let holes = file.finish().map_err(|error| Error::write(self.directory, bytes, error))?;
             decoded?;
             let diff_id = hasher.finish();
             let blob_digest = match decoder.into_inner().and_then(|raw| raw.into_inner().hasher) {
                 Some(hasher) => hasher.finish(),
                 None => diff_id.clone(),
             };
-            Ok(StreamDigests { diff_id, blob_digest, bytes, zeros: zeros.finish() })
+            Ok(StreamDigests { diff_id, blob_digest, bytes, zeros: StreamZeros { map: zeros.finish(), holes } })
         })
     }
 
@@ -475,17 +478,17 @@ impl<R: Read> Read for HashingReader<'_, R> {
 
 /// Hashes the decoded stream, finds its zeros, and writes it to the spool.
 struct SpoolWriter<'a> {
-    spool: &'a File,
+    file: SparseWriter<'a>,
     directory: &'a Path,
     hasher: Hasher,
     zeros: ZeroFinder,
-    bytes: u64,
 }
 
 impl<'a> SpoolWriter<'a> {
     fn new(decoder: &LayerDecoder<'a>, spool: &'a File) -> Self {
+        let file = SparseWriter::new(spool, decoder.budget.spools.holes_left());
         let hasher = Hasher::new(decoder.blob.diff_id.algorithm());
-        Self { spool, directory: decoder.directory, hasher, zeros: ZeroFinder::default(), bytes: 0 }
+        Self { file, directory: decoder.directory, hasher, zeros: ZeroFinder::default() }
     }
 }
 
@@ -493,9 +496,7 @@ impl Sink for SpoolWriter<'_> {
     fn take(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         self.zeros.add(bytes);
-        self.spool.write_all(bytes).map_err(|error| Error::write(self.directory, self.bytes, error))?;
-        self.bytes += bytes.len() as u64;
-        Ok(())
+        self.file.write(bytes).map_err(|error| Error::write(self.directory, self.file.length(), error))
     }
 }
 

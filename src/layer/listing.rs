@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::decode::{Budget, COMMON_WINDOW_LOG, Layer};
 use super::decoded::{BlobForm, may_be_kept};
-use super::zeros::ZeroMap;
+use super::zeros::StreamZeros;
 use crate::cancel::Cancel;
 use crate::compression::{Compression, decoder};
 use crate::digest::Digest;
@@ -138,7 +138,7 @@ impl<'a> Listings<'a> {
         };
         budget.spend_bytes(tar_bytes)?;
         scratch.note_written(&file);
-        let (tar, spool) = budget.map_stream(&file, bytes, ZeroMap::default(), work.path())?;
+        let (tar, spool) = budget.map_stream(&file, bytes, StreamZeros::default(), work.path())?;
         let absent = Arc::<Absent>::default();
         self.listed().push((blob.diff_id.clone(), Arc::clone(&absent)));
         self.progress.advance(blob_bytes);

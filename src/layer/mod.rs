@@ -7,6 +7,7 @@ mod changeset;
 mod decode;
 pub mod decoded;
 pub mod entry;
+mod holes;
 pub mod listing;
 mod octets;
 mod pipeline;

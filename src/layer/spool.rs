@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use bytes::Bytes;
 use memmap2::{Mmap, UncheckedAdvice};
 
-use super::zeros::{ZeroMap, is_zero};
+use super::holes::{HolesLeft, cover};
+use super::zeros::{StreamZeros, ZeroMap, is_zero};
 
 /// The number of bytes read from all mappings after which their pages are released. They stay in the page cache, which
 /// the kernel may evict; the resident memory of this process stays small for images of any size.
@@ -21,6 +22,7 @@ const READ_AHEAD: u64 = 64 << 10;
 pub struct Spools {
     touched: AtomicU64,
     all: Mutex<Vec<Weak<Spool>>>,
+    holes_left: HolesLeft,
 }
 
 /// A mapped file that counts the bytes read from it.
@@ -41,17 +43,23 @@ impl AsRef<[u8]> for Share {
 }
 
 impl Spools {
-    /// Maps a file of at least one byte, whose zeros are known. The file must not be truncated, and bytes that were read
-    /// must not change.
+    /// Returns the number of holes that spools may still have.
+    pub(super) fn holes_left(&self) -> &HolesLeft {
+        &self.holes_left
+    }
+
+    /// Maps a file of at least one byte, some zeros of which are known. The file must not be truncated, and bytes that
+    /// were read must not change.
     ///
     /// # Errors
     ///
     /// The file cannot be mapped.
-    pub(super) fn map(self: &Arc<Self>, file: &File, zeros: ZeroMap) -> io::Result<Arc<Spool>> {
+    pub(super) fn map(self: &Arc<Self>, file: &File, zeros: StreamZeros) -> io::Result<Arc<Spool>> {
         // SAFETY: the file has no name and only this process writes it. It never truncates the file, writes each byte
         // before it makes a reference to it, and does not write it again.
-        let map = unsafe { Mmap::map(file) }?;
-        let spool = Arc::new(Spool { map, zeros, spools: Arc::clone(self) });
+        let mut map = unsafe { Mmap::map(file) }?;
+        zeros.holes.iter().try_for_each(|hole| cover(&mut map, hole))?;
+        let spool = Arc::new(Spool { map, zeros: zeros.map, spools: Arc::clone(self) });
         self.all().push(Arc::downgrade(&spool));
         Ok(spool)
     }
@@ -63,8 +71,8 @@ impl Spools {
     fn release(&self) {
         self.touched.store(0, Ordering::Relaxed);
         for spool in self.all().iter().filter_map(Weak::upgrade) {
-            // SAFETY: pages of a shared file mapping are read from the file again when needed, so references into the
-            // mapping see the same bytes as before.
+            // SAFETY: pages of a shared file mapping are read from the file again when needed, and those of holes are zeros
+            // again, so references into the mapping see the same bytes as before.
             let _ = unsafe { spool.map.unchecked_advise(UncheckedAdvice::DontNeed) };
         }
     }
@@ -129,7 +137,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let content: Vec<u8> = (0..1 << 20).map(|n: u32| n.to_le_bytes()[1]).collect();
         file.write_all(&content).unwrap();
-        let spool = spools.map(&file, ZeroMap::default()).unwrap();
+        let spool = spools.map(&file, StreamZeros::default()).unwrap();
         drop(file);
         let bytes = spool.bytes();
         assert!(bytes == content);

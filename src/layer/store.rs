@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::octets::{Octets, SpoolRange};
 use super::spool::{Spool, Spools};
-use super::zeros::ZeroMap;
+use super::zeros::StreamZeros;
 use crate::work::Scratch;
 
 /// Bytes of one file; a longer value has a file of its own.
@@ -81,7 +81,7 @@ impl Store {
 impl Open {
     fn new(file: File, size: u32, spools: &Arc<Spools>) -> io::Result<Self> {
         file.set_len(size.into())?;
-        let spool = spools.map(&file, ZeroMap::default())?;
+        let spool = spools.map(&file, StreamZeros::default())?;
         Ok(Self { file, spool, used: 0, size })
     }
 }

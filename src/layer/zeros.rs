@@ -1,5 +1,15 @@
 //! The zeros of a decoded stream, found while it is in the processor's cache: no file is read again for its holes.
 
+use std::ops::Range;
+
+/// The zeros of a stream, as far as they are known.
+#[derive(Debug, Default)]
+pub(super) struct StreamZeros {
+    pub map: ZeroMap,
+    /// The long runs of zeros that its file does not have.
+    pub holes: Vec<Range<u64>>,
+}
+
 /// The unit in which zeros are found: tar aligns contents to it.
 const UNIT: usize = 512;
 /// The memory of one map: it covers the first 4 GiB of a stream.

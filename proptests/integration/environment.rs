@@ -104,6 +104,31 @@ fn a_size_larger_than_the_disk_is_a_write_error() {
 }
 
 #[test]
+fn zeros_in_a_layer_take_no_space_in_the_work_directory() {
+    let bench = Bench::new();
+    let zeros = Content::Repeat { byte: 0, count: 40 << 20 };
+    let files = [Entry::file("a", "x"), Entry::file("b", zeros), Entry::file("c", "y")];
+    let source = layout(&bench, "zeros", files);
+    let disk = bench.shared("disk");
+    std::fs::create_dir(&disk).unwrap();
+    let mount = format!("{} '{}'", mounts::private_tmpfs("8m"), disk.display());
+    let run = |arguments: &[&str]| {
+        let mut command = bench.planish();
+        command.args(arguments).args([&source, "--work-dir"]).arg(&disk).args(PLATFORM);
+        succeeded(&mounts::run(&bench, &mount, &command));
+    };
+    for engine in ENGINES {
+        let output = format!("{engine}.ext4");
+        // The report has the digests of all contents.
+        run(&["build", "--engine", engine, "--report", "report.json", "--force", "--output", &output]);
+    }
+    equal(&read_clean(&bench.at("e2fsprogs.ext4")), &read_clean(&bench.at("direct.ext4")));
+    run(&["export", "--output", "out.tar"]);
+    let list = command("tar -tvf").arg(bench.at("out.tar")).output().unwrap();
+    assert!(String::from_utf8_lossy(&list.stdout).contains(" 41943040 "), "{list:?}");
+}
+
+#[test]
 fn a_size_too_small_for_the_inodes_is_refused_with_the_required_size() {
     let bench = Bench::new();
     let files = (0..3000).map(|n| Entry::file(format!("d{}/f{n}", n % 30), ""));

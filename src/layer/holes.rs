@@ -156,7 +156,8 @@ mod tests {
             &[(0, 2 * MIB), (1, UNIT), (0, UNIT), (1, UNIT), (0, MIB), (1, 3), (0, 2 * MIB + 7)],
             &[(1, MIB), (0, MIB - 1), (1, 1), (0, 3 * MIB + 1), (1, UNIT - 1)],
         ];
-        for (runs, piece) in streams.iter().flat_map(|runs| [UNIT, 4 * UNIT, 16 * MIB, 1000].map(|piece| (runs, piece)))
+        for (runs, piece) in
+            streams.iter().flat_map(|runs| [UNIT, 4 * UNIT, 16 * MIB, 10_000].map(|piece| (runs, piece)))
         {
             let bytes = stream(runs);
             let (file, holes) = write(&bytes, piece, &HolesLeft::default());
@@ -182,7 +183,7 @@ mod tests {
     fn long_runs_of_zeros_take_no_space_even_when_they_were_read() {
         let bytes = stream(&[(1, MIB), (0, 20 * MIB), (1, MIB)]);
         let (file, holes) = write(&bytes, 4 * UNIT, &HolesLeft::default());
-        assert_eq!(holes, [MIB as u64..21 * MIB as u64]);
+        assert_eq!((holes.len(), holes[0].clone()), (1, MIB as u64..21 * MIB as u64));
         // SAFETY: nothing else has the file.
         let mut map = unsafe { Mmap::map(&file) }.unwrap();
         cover(&mut map, &holes[0]).unwrap();
@@ -197,7 +198,7 @@ mod tests {
         let bytes = stream(&[(0, MIB), (1, UNIT), (0, MIB)]);
         let left = HolesLeft(AtomicUsize::new(1));
         let (file, holes) = write(&bytes, MIB, &left);
-        assert_eq!(holes, [0..MIB as u64]);
+        assert_eq!((holes.len(), holes[0].clone()), (1, 0..MIB as u64));
         let mut read = vec![7; bytes.len()];
         file.read_exact_at(&mut read, 0).unwrap();
         assert!(read == bytes);

@@ -15,6 +15,7 @@ pub mod image;
 pub mod inspect;
 pub mod list;
 pub mod key;
+mod fetched;
 mod inject;
 pub mod plan;
 pub mod pull;

@@ -1,12 +1,13 @@
 //! Shared filesystems in a build without the feature `registry`: there are none.
 
+use crate::builder::fetched::FetchedFilesystem;
 use crate::builder::inject::Injected;
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::engine::timing::StageTimer;
 use crate::error::Result;
 use crate::image::OpenImage;
-use crate::output::report::{FetchReport, Report};
+use crate::output::report::Report;
 use crate::progress::Progress;
 use crate::tree::flatten::ReadOptions;
 use crate::work::PartialFile;
@@ -18,23 +19,6 @@ pub enum SharedCache {}
 impl SharedCache {
     pub(crate) fn pushes(&self) -> bool {
         match *self {}
-    }
-}
-
-/// A filesystem that was fetched.
-pub(crate) struct Fetched {
-    pub report: Report,
-    pub origin: FetchReport,
-}
-
-impl Fetched {
-    /// Returns the report, with its origin.
-    pub fn into_report(self) -> Report {
-        Report { fetched: Some(self.origin), ..self.report }
-    }
-
-    pub fn is_unproved(&self) -> bool {
-        false
     }
 }
 
@@ -63,7 +47,7 @@ impl<'a> Shared<'a> {
         _: &PartialFile,
         _: &dyn Fn(&Report) -> Result<()>,
         _: &mut StageTimer<'_>,
-    ) -> Result<Option<Fetched>> {
+    ) -> Result<Option<FetchedFilesystem>> {
         match *self.0 {}
     }
 

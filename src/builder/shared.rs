@@ -16,6 +16,7 @@ use crate::artifact::REPORT_MAX;
 use crate::builder::artifact::report;
 use crate::builder::artifact::repository::{FoundArtifact, Push, Repository};
 use crate::builder::artifact::signature::{self, SigningKey, VerifyingKey};
+use crate::builder::fetched::FetchedFilesystem;
 use crate::builder::inject::Injected;
 use crate::cancel::Cancel;
 use crate::copy::OpenFile;
@@ -153,24 +154,6 @@ impl SharedCache {
     }
 }
 
-/// A filesystem that was fetched, with the report of its build.
-pub(crate) struct Fetched {
-    pub report: Report,
-    pub origin: FetchReport,
-}
-
-impl Fetched {
-    /// Returns the report, with its origin.
-    pub fn into_report(self) -> Report {
-        Report { fetched: Some(self.origin), ..self.report }
-    }
-
-    /// Returns true if it must be compared with the image.
-    pub fn is_unproved(&self) -> bool {
-        self.origin.verification == FetchVerification::Full
-    }
-}
-
 /// One build that shares filesystems.
 pub(crate) struct Shared<'a> {
     cache: &'a SharedCache,
@@ -231,7 +214,7 @@ impl<'a> Shared<'a> {
         to: &PartialFile,
         accept: &dyn Fn(&Report) -> Result<()>,
         timer: &mut StageTimer<'_>,
-    ) -> Result<Option<Fetched>> {
+    ) -> Result<Option<FetchedFilesystem>> {
         if self.is_offline() {
             return Ok(None);
         }
@@ -260,7 +243,7 @@ impl<'a> Shared<'a> {
         accept: &dyn Fn(&Report) -> Result<()>,
         cancel: &Cancel,
         timer: &mut StageTimer<'_>,
-    ) -> Result<Option<Fetched>> {
+    ) -> Result<Option<FetchedFilesystem>> {
         let options = self.requests(&from.reference, true);
         let repository = Repository::open(&from.reference, &options, self.read, self.progress, cancel)?;
         let looked_up = timer.run(Stage::Open, None, || {
@@ -290,7 +273,7 @@ impl<'a> Shared<'a> {
         }
         let FoundArtifact { manifest_digest, .. } = found;
         let verification = self.cache.verification;
-        Ok(Some(Fetched {
+        Ok(Some(FetchedFilesystem {
             report,
             origin: FetchReport { repository: from.name.clone(), manifest_digest, verification, signed_by },
         }))

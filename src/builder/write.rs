@@ -2,8 +2,8 @@
 
 use crate::builder::build::{BuildFiles, BuildOptions};
 use crate::builder::config::ConfigFile;
+use crate::builder::fetched::FetchedFilesystem;
 use crate::builder::inject::Injected;
-use crate::builder::shared::Fetched;
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::engine;
@@ -48,7 +48,12 @@ pub(super) struct WriteJob<'a> {
 impl WriteJob<'_> {
     /// Writes and verifies the filesystem, and returns the report. One that was fetched to the same file, and equals the
     /// image, is not written again.
-    pub fn run(&self, fetched: Option<Fetched>, timer: &mut StageTimer<'_>, cancel: &Cancel) -> Result<Report> {
+    pub fn run(
+        &self,
+        fetched: Option<FetchedFilesystem>,
+        timer: &mut StageTimer<'_>,
+        cancel: &Cancel,
+    ) -> Result<Report> {
         let Self { image, injected, key, read, output, options, places } = *self;
         let BuildFiles { work, partial, configs, tools, .. } = places;
         let (FlatImage { tree, layers, notes }, injections) =
@@ -106,13 +111,13 @@ impl WriteJob<'_> {
     /// Compares a filesystem that was fetched with the image. One that differs is a warning, and the file is empty again.
     fn prove_fetched(
         &self,
-        fetched: Fetched,
+        fetched: FetchedFilesystem,
         (tree, plan): (&Tree, &Plan),
         timer: &mut StageTimer<'_>,
         cancel: &Cancel,
     ) -> Result<Option<(VerifyReport, FetchReport)>> {
         let Self { read, options, places, .. } = *self;
-        let (partial, Fetched { report, origin }) = (places.partial, fetched);
+        let (partial, FetchedFilesystem { report, origin }) = (places.partial, fetched);
         let mut compare = || {
             let refused = |problem: String| ErrorKind::SharedCache { repository: origin.repository.clone(), problem };
             let bytes = partial.file().metadata().map_err(Error::io("examine", partial.path()))?.len();

@@ -181,7 +181,8 @@ fn make<'a>(
         let host = input.registry();
         Shared::new(cache, &key, (&image, &injected), (host.as_deref(), read), progress, cancel)
     });
-    let mut reuse = options.reuse.as_ref().and_then(|reuse| Reuse::new(reuse, keeps, &key, progress, cancel));
+    let mut reuse =
+        options.reuse.as_ref().and_then(|reuse| Reuse::new(reuse, keeps, &key, read.jobs, progress, cancel));
     let accept = |report: &Report| if options.strict { refuse_losses(&report.notes) } else { Ok(()) };
     let permits = |report: &Report| Shared::permits(options.shared.as_ref(), report);
     let taken = reuse.as_mut().map(|reuse| reuse.take(partial, &permits, &accept, &mut timer)).transpose()?.flatten();

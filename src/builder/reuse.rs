@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::builder::inject::Injected;
 use crate::cancel::Cancel;
-use crate::copy::{OpenFile, copy_and_hash};
+use crate::copy::{OpenFile, copy_and_list, hash};
 use crate::digest::Digest;
 use crate::engine::timing::StageTimer;
 use crate::error::{Error, Result, ShownPath};
@@ -33,6 +33,8 @@ pub(crate) struct Reuse<'a> {
     cache: Cache,
     bytes_max: u64,
     key: Digest,
+    /// The number of threads that copy.
+    jobs: usize,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
     /// True if the result is wholly verified, so that it is kept and others may wait for it.
@@ -48,6 +50,7 @@ impl<'a> Reuse<'a> {
         options: &ReuseOptions,
         keeps: bool,
         key: &Digest,
+        jobs: usize,
         progress: &'a dyn Progress,
         cancel: &'a Cancel,
     ) -> Option<Self> {
@@ -55,7 +58,7 @@ impl<'a> Reuse<'a> {
         let why = match cache.other_writer() {
             Ok(None) => {
                 let (bytes_max, key) = (options.bytes_max, key.clone());
-                return Some(Self { cache, bytes_max, key, progress, cancel, keeps, turn: None });
+                return Some(Self { cache, bytes_max, key, jobs, progress, cancel, keeps, turn: None });
             }
             Ok(Some(writer)) => format!("cache: {writer}"),
             Err(error) => error.to_string(),
@@ -115,15 +118,18 @@ impl<'a> Reuse<'a> {
 
     /// Copies and hashes a filesystem. Returns false, with an empty file, if it is not what its record says.
     fn copy(&self, built: &BuiltFile, to: &PartialFile, timer: &mut StageTimer<'_>) -> Result<bool> {
-        let Self { progress, cancel, .. } = *self;
+        let Self { jobs, progress, cancel, .. } = *self;
         let (from, target) =
             (OpenFile { file: &built.file, path: &built.path }, OpenFile { file: to.file(), path: to.path() });
         let length = built.file.metadata().map(|metadata| metadata.len()).ok();
-        let copied = self.tolerate(timer.run(Stage::Copy, length, || copy_and_hash(from, target, progress, cancel)))?;
-        if copied.as_ref() == Some(&built.digest) {
+        let copied =
+            self.tolerate(timer.run(Stage::Copy, length, || copy_and_list(from, target, jobs, progress, cancel)))?;
+        if copied.as_ref() == Some(&built.contents) {
             return Ok(true);
         }
-        if let Some(found) = copied {
+        if copied.is_some()
+            && let Some(found) = self.tolerate(hash(from, progress, cancel))?
+        {
             let text = format!(
                 "cache: the filesystem of key {} holds bytes of digest {found}, not {}: it is built again",
                 self.key, built.digest
@@ -142,13 +148,13 @@ impl<'a> Reuse<'a> {
     ///
     /// The run was cancelled. A cache that cannot be used is a warning.
     pub fn keep(self, report: &Report, filesystem: &PartialFile, timer: &mut StageTimer<'_>) -> Result<()> {
-        let Self { progress, cancel, .. } = self;
+        let Self { jobs, progress, cancel, .. } = self;
         let (Some(digest), true) = (&report.filesystem.digest, self.keeps) else { return Ok(()) };
         let mut bytes = Vec::new();
         report.write_json(&mut bytes).map_err(Error::io("write", "a report"))?;
         let name = Escaped(report.source.as_bytes()).to_string();
         let filesystem = OpenFile { file: filesystem.file(), path: filesystem.path() };
-        let new = NewBuilt { key: &self.key, name: &name, filesystem, digest, report: &bytes };
+        let new = NewBuilt { key: &self.key, name: &name, filesystem, digest, report: &bytes, jobs };
         let kept = timer.run(Stage::Copy, Some(report.filesystem.bytes), || {
             self.cache.keep_built(new, self.bytes_max, progress, cancel)
         });

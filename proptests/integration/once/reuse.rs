@@ -244,6 +244,25 @@ fn damage_is_named_built_again_and_repaired() {
     fits("no record", "");
 }
 
+#[test]
+fn a_record_of_another_version_is_no_damage() {
+    let bench = Bench::new();
+    let source = layered(&bench);
+    is_reused(&bench, &source, &[], false);
+    let text = std::fs::read_to_string(record(&bench)).unwrap();
+    let other = text.replacen("\"format\":2", "\"format\":1", 1);
+    assert!(other != text);
+    std::fs::write(record(&bench), &other).unwrap();
+    succeeded(&cache(&bench, "verify"));
+    let output = run(&bench, &source, &["--cache-dir", "cache"]);
+    assert_eq!(stderr(&output).matches("warning: ").count(), 0, "{}", stderr(&output));
+    assert_eq!(report(&output)["reused"], false);
+    is_reused(&bench, &source, &[], true);
+    std::fs::write(record(&bench), &other).unwrap();
+    succeeded(&cache(&bench, "prune"));
+    assert_eq!(bench.at("cache/built").read_dir().unwrap().count(), 0);
+}
+
 fn key(bench: &Bench) -> String {
     format!("sha256:{}", record(bench).file_name().unwrap().to_str().unwrap())
 }

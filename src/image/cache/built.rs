@@ -1,6 +1,6 @@
 //! Finished filesystems by build key: a record below `built`, and the filesystem as a blob under its digest.
 //!
-//! A record has a line of JSON, [`Header`], and the report of the build. Nothing here is synced: what a power failure
+//! A record has a line of JSON, [`Header`], one with the contents of the filesystem, and the report of the build. Nothing here is synced: what a power failure
 //! damages is found by its digest, and built again.
 
 use std::ffi::OsStr;
@@ -19,14 +19,14 @@ use super::prune::{Removal, WithoutLocks, discard, is_stranger};
 use super::scan::children;
 use super::temporary::TempBlob;
 use crate::cancel::Cancel;
-use crate::copy::{OpenFile, copy};
+use crate::copy::{Contents, OpenFile, copy_and_list, list};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::progress::Progress;
 
 /// The version of a record's form.
-const FORMAT: u32 = 1;
-/// The largest record; a report with more notes is not kept.
+const FORMAT: u32 = 2;
+/// The largest record; a report with more notes, or a filesystem with more chunks, is not kept.
 const RECORD_MAX: u64 = 16 << 20;
 
 /// The first line of a record.
@@ -39,7 +39,28 @@ struct Header {
     /// The digest of the filesystem.
     digest: Digest,
     /// The digest of the rest of the record.
-    report: Digest,
+    rest: Digest,
+}
+
+/// The version in a header.
+#[derive(Debug, Deserialize)]
+struct Version {
+    format: u32,
+}
+
+/// A file below `built`, as it was read.
+enum RecordFile {
+    Whole(Box<Record>),
+    /// It is of another version of planish.
+    OtherVersion,
+    Damaged,
+}
+
+/// A whole record.
+struct Record {
+    header: Header,
+    contents: Contents,
+    report: Vec<u8>,
 }
 
 /// A finished filesystem, whose bytes are not verified yet.
@@ -49,6 +70,8 @@ pub(crate) struct BuiltFile {
     pub file: File,
     /// Its path, for messages.
     pub path: PathBuf,
+    /// The contents that it must have, which have the digest.
+    pub contents: Contents,
     /// The digest that it must have.
     pub digest: Digest,
     /// The report of its build, as JSON.
@@ -76,6 +99,8 @@ pub(crate) struct NewBuilt<'a> {
     /// The digest of the filesystem.
     pub digest: &'a Digest,
     pub report: &'a [u8],
+    /// The number of threads that copy it.
+    pub jobs: usize,
 }
 
 /// A finished filesystem of a cache, as in a list.
@@ -100,6 +125,8 @@ pub(super) struct Records {
     pub whole: Vec<CachedFilesystem>,
     /// The files that are no record.
     pub damaged: Vec<PathBuf>,
+    /// The records of other versions.
+    pub stale: Vec<PathBuf>,
 }
 
 /// Returns the bytes that a file takes on disk, at most its length: a filesystem is sparse.
@@ -129,13 +156,16 @@ impl Cache {
         let path = self.record_path(key);
         let opened = if Self::is_own(&self.built_directory()) { open(&path)? } else { None };
         let Some((record, _)) = opened else { return Ok(BuiltRecord::Missing) };
-        let Some((header, report)) = read_record(record, &path)?.filter(|(header, _)| header.key == *key) else {
-            return Ok(BuiltRecord::Damaged(path));
+        let record = match read_record(record, &path)? {
+            RecordFile::Whole(record) if record.header.key == *key => record,
+            RecordFile::OtherVersion => return Ok(BuiltRecord::Missing),
+            RecordFile::Whole(_) | RecordFile::Damaged => return Ok(BuiltRecord::Damaged(path)),
         };
-        let path = self.blob_path(&header.digest);
+        let Record { header: Header { digest, .. }, contents, report } = *record;
+        let path = self.blob_path(&digest);
         let Some((file, _)) = open(&path)? else { return Ok(BuiltRecord::Missing) };
         mark_used(&file);
-        Ok(BuiltRecord::Found(BuiltFile { file, path, digest: header.digest, report }))
+        Ok(BuiltRecord::Found(BuiltFile { file, path, contents, digest, report }))
     }
 
     /// Removes the record of a build key, which is damaged, or its filesystem.
@@ -172,33 +202,43 @@ impl Cache {
     ) -> Result<bool> {
         let metadata = new.filesystem.file.metadata().map_err(Error::io("examine", new.filesystem.path))?;
         let bytes = disk_bytes(&metadata);
-        if bytes > bytes_max || new.report.len() as u64 > RECORD_MAX / 2 {
+        if bytes > bytes_max {
             return Ok(false);
         }
         self.make_own(&self.built_directory())?;
         self.sweep_old();
         let target = self.blob_path(new.digest);
-        if !self.has(new.digest, metadata.len()) {
+        let contents = if self.has(new.digest, metadata.len()) {
+            list(new.filesystem, new.jobs, progress, cancel)?
+        } else {
             let draft = TempBlob::new(&self.partials(), "built-")?;
             let free =
                 rustix::fs::fstatvfs(draft.file()).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize));
             if bytes > free / 2 {
                 return Ok(false);
             }
-            // Who takes the copy hashes it.
-            copy(new.filesystem, OpenFile { file: draft.file(), path: draft.path() }, progress, cancel)?;
+            let copy = OpenFile { file: draft.file(), path: draft.path() };
+            let contents = copy_and_list(new.filesystem, copy, new.jobs, progress, cancel)?;
             draft.publish_unsynced(&target)?;
+            contents
+        };
+        let mut rest =
+            serde_json::to_vec(&contents).map_err(|_| ErrorKind::Bug("contents cannot be written as JSON"))?;
+        rest.push(b'\n');
+        rest.extend(new.report);
+        if rest.len() as u64 > RECORD_MAX / 2 {
+            return Ok(false);
         }
         let header = Header {
             format: FORMAT,
             key: new.key.clone(),
             name: new.name.to_owned(),
             digest: new.digest.clone(),
-            report: Digest::of(Algorithm::Sha256, new.report),
+            rest: Digest::of(Algorithm::Sha256, &rest),
         };
         let head = serde_json::to_string(&header).map_err(|_| ErrorKind::Bug("a record cannot be written as JSON"))?;
         let draft = TempBlob::new(&self.partials(), "record-")?;
-        draft.write_at(0, &[head.as_bytes(), b"\n", new.report].concat())?;
+        draft.write_at(0, &[head.as_bytes(), b"\n", &rest].concat())?;
         draft.publish_unsynced(&self.record_path(new.key))?;
         self.trim_built(bytes_max, new.digest)?;
         Ok(true)
@@ -248,10 +288,11 @@ impl Cache {
             let named = path.file_name().and_then(OsStr::to_str).map(str::to_owned);
             let record = match open(&path) {
                 Err(error) if is_stranger(&error) => None,
-                opened => opened?.map(|(file, _)| read_record(file, &path)).transpose()?.flatten(),
+                opened => opened?.map(|(file, _)| read_record(file, &path)).transpose()?,
             };
             match record {
-                Some((header, _)) if named.as_deref() == Some(header.key.hex()) => {
+                Some(RecordFile::Whole(record)) if named.as_deref() == Some(record.header.key.hex()) => {
+                    let header = record.header;
                     let metadata =
                         self.blob_path(&header.digest).symlink_metadata().ok().filter(std::fs::Metadata::is_file);
                     records.whole.push(CachedFilesystem {
@@ -262,6 +303,7 @@ impl Cache {
                         used: metadata.and_then(|metadata| metadata.modified().ok()),
                     });
                 }
+                Some(RecordFile::OtherVersion) => records.stale.push(path),
                 _ => records.damaged.push(path),
             }
         }
@@ -271,16 +313,30 @@ impl Cache {
     }
 }
 
-/// Reads a record; `None` if it is damaged.
-fn read_record(file: File, path: &Path) -> Result<Option<(Header, Vec<u8>)>> {
+fn read_record(file: File, path: &Path) -> Result<RecordFile> {
     let mut bytes = Vec::new();
     file.take(RECORD_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    if bytes.len() as u64 > RECORD_MAX {
-        return Ok(None);
+    let is_small = bytes.len() as u64 <= RECORD_MAX;
+    Ok(is_small.then(|| parse_record(&bytes)).flatten().unwrap_or(RecordFile::Damaged))
+}
+
+/// Parses a record; `None` if it is damaged.
+fn parse_record(bytes: &[u8]) -> Option<RecordFile> {
+    let (head, rest) = split_line(bytes)?;
+    if serde_json::from_slice::<Version>(head).ok()?.format != FORMAT {
+        return Some(RecordFile::OtherVersion);
     }
-    let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else { return Ok(None) };
-    let report = bytes.split_off(end + 1);
-    let Ok(header) = serde_json::from_slice::<Header>(&bytes) else { return Ok(None) };
-    let whole = header.format == FORMAT && header.report == Digest::of(Algorithm::Sha256, &report);
-    Ok(whole.then_some((header, report)))
+    let header: Header = serde_json::from_slice(head).ok()?;
+    if header.rest != Digest::of(Algorithm::Sha256, rest) {
+        return None;
+    }
+    let (contents, report) = split_line(rest)?;
+    let contents = serde_json::from_slice(contents).ok()?;
+    Some(RecordFile::Whole(Box::new(Record { header, contents, report: report.to_vec() })))
+}
+
+/// Returns the first line, without its line feed, and the rest.
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    Some((&bytes[..end], &bytes[end + 1..]))
 }

@@ -207,7 +207,7 @@ impl Cache {
                 pruned.filesystems.push(built.key);
             }
         }
-        let mut strangers = records.damaged;
+        let mut strangers = [records.damaged, records.stale].concat();
         for kind in Derived::ALL {
             strangers.extend(self.derived_files(kind)?.strangers);
         }

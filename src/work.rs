@@ -4,38 +4,36 @@
 //! to its parent. It has a marker file, which is locked while its owner lives; the next run finds and removes what a
 //! killed run left.
 
+mod descriptor;
 mod marker;
+mod name;
+mod partial_file;
 mod private;
 mod remove;
 mod scratch;
 mod sweep;
-mod partial_file;
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use crate::calls;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 
+pub(crate) use descriptor::{is_at, open_place};
 pub use partial_file::PartialFile;
 pub use scratch::Scratch;
 
 pub(crate) use partial_file::{PublishedFile, Target};
 
+use descriptor::has_descriptors;
+use name::WORK_PREFIX;
 use private::Private;
 use remove::RemovalDeadline;
-
-const WORK_PREFIX: &str = "planish-work-";
-const BESIDE_PREFIX: &str = ".planish-";
-/// The name prefixes of the directories that a sweep considers.
-const PREFIXES: [&str; 2] = [WORK_PREFIX, BESIDE_PREFIX];
 
 /// A private directory (0700), removed with its content when dropped.
 #[derive(Debug)]
@@ -84,7 +82,7 @@ impl WorkDir {
     pub fn make_directory(&self, name: &str) -> Result<OwnedFd> {
         let path = || self.path().join(name);
         rustix::fs::mkdirat(self.directory(), name, Mode::RWXU).map_err(|error| Error::io("make", path())(error))?;
-        private::open(self.directory(), name).map_err(|error| Error::io("open", path())(error))
+        descriptor::open(self.directory(), name).map_err(|error| Error::io("open", path())(error))
     }
 
     /// Creates a file (0600) and returns it with its path, for messages.
@@ -149,22 +147,6 @@ impl WorkDir {
     pub fn remove(mut self) -> bool {
         self.0.remove()
     }
-}
-
-/// Returns true if a program can open its own descriptors by path.
-fn has_descriptors() -> bool {
-    Path::new("/proc/self/fd").exists()
-}
-
-/// Opens a directory with `O_PATH`, which needs no permission to read it.
-pub(crate) fn open_place(path: &Path) -> std::result::Result<OwnedFd, Errno> {
-    calls::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-/// Returns true if an open file is still the one at the path.
-pub(crate) fn is_at(file: &File, path: &Path) -> bool {
-    let same = |a: &std::fs::Metadata, b: &std::fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
-    matches!((file.metadata(), path.symlink_metadata()), (Ok(a), Ok(b)) if same(&a, &b))
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use super::descriptor::has_descriptors;
+use super::name::BESIDE_PREFIX;
 use super::private::Private;
-use super::{BESIDE_PREFIX, has_descriptors, sweep};
+use super::sweep;
 use crate::calls;
 use crate::cancel::Cancel;
 use crate::error::{Error, OutputProblem, Result};

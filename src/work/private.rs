@@ -2,8 +2,7 @@
 
 use std::ffi::CStr;
 use std::fs::{File, Permissions};
-use std::hash::{BuildHasher, Hasher};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -12,7 +11,9 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::descriptor::{descriptor, open};
 use super::marker::{self, Owner, OwnerFile};
+use super::name::fresh_name;
 use super::remove::{self, LargeFiles, RemovalDeadline};
 use super::scratch::Scratch;
 use crate::calls;
@@ -215,43 +216,6 @@ impl Drop for Private {
     fn drop(&mut self) {
         self.remove();
     }
-}
-
-/// Returns a path that leads to an open file, in this process.
-pub(super) fn descriptor(file: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
-}
-
-/// Opens a new directory, even if the umask removed the owner's permissions.
-pub(super) fn open(parent: BorrowedFd<'_>, name: &str) -> std::result::Result<OwnedFd, Errno> {
-    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match calls::openat(parent, name, flags | OFlags::RDONLY, Mode::empty()) {
-        Err(Errno::ACCESS) => {
-            let place = calls::openat(parent, name, flags | OFlags::PATH, Mode::empty())?;
-            rustix::fs::chmod(descriptor(&place), Mode::RWXU)?;
-            calls::openat(&place, ".", flags | OFlags::RDONLY, Mode::empty())
-        }
-        opened => opened,
-    }
-}
-
-/// Returns a name in planish's own form: random digits, and their checksum.
-pub(super) fn fresh_name(prefix: &str) -> String {
-    // The system seeds the state, and each state differs from all others.
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish() >> 32;
-    let random = format!("{random:08x}");
-    format!("{prefix}{random}{:08x}", checksum(&random))
-}
-
-fn checksum(random: &str) -> u32 {
-    crc32c::crc32c(format!("planish {random}").as_bytes())
-}
-
-/// Returns true if a name has the form of [`fresh_name`].
-pub(super) fn is_fresh_name(name: &[u8], prefix: &str) -> bool {
-    let digits = name.strip_prefix(prefix.as_bytes()).and_then(|digits| std::str::from_utf8(digits).ok());
-    let split = digits.filter(|digits| digits.len() == 16).and_then(|digits| digits.split_at_checked(8));
-    split.is_some_and(|(random, sum)| format!("{:08x}", checksum(random)) == sum)
 }
 
 /// Returns the content of a directory's marker, if it is valid.

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::WORK_PREFIX;
+use super::name::WORK_PREFIX;
 use crate::calls;
 use crate::cancel::Cancel;
 

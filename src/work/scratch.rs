@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::has_descriptors;
-use super::private::{descriptor, fresh_name};
+use super::descriptor::{descriptor, has_descriptors};
+use super::name::fresh_name;
 use crate::calls;
 
 /// The size from which on the kernel needs noticeable time to free an unlinked file.
@@ -37,7 +37,7 @@ impl Scratch {
     /// There is no directory at the path, or it cannot be entered.
     #[cfg(any(test, feature = "fuzzing"))]
     pub fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self::new(super::open_place(path)?, path.to_owned()))
+        Ok(Self::new(super::descriptor::open_place(path)?, path.to_owned()))
     }
 
     pub(super) fn new(directory: OwnedFd, path: PathBuf) -> Self {

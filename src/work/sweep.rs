@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, DirEntry, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::PREFIXES;
-use super::private::{MARKER, is_empty, is_fresh_name, read_marker};
+use super::name::{PREFIXES, is_fresh_name};
+use super::private::{MARKER, is_empty, read_marker};
 use super::remove::{self, LargeFiles, RemovalDeadline};
 use crate::calls;
 use crate::cancel::Cancel;

@@ -1,5 +1,6 @@
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use super::name::{BESIDE_PREFIX, fresh_name};
 use super::*;
 use crate::output::publish::{Output, SyncedFile, publish};
 use crate::progress::NoProgress;
@@ -109,7 +110,7 @@ fn only_directories_of_killed_runs_are_removed() {
 fn directories_of_runs_killed_while_they_began_are_removed() {
     let parent = tempfile::tempdir().unwrap();
     let at = |name: &str| parent.path().join(name);
-    let [bare, begun, written] = [(); 3].map(|()| private::fresh_name(WORK_PREFIX));
+    let [bare, begun, written] = [(); 3].map(|()| fresh_name(WORK_PREFIX));
     for name in [&bare, &begun, &written] {
         std::fs::create_dir(at(name)).unwrap();
         std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -148,11 +149,11 @@ fn directories_without_our_marker_stay() {
     std::fs::create_dir(at("planish-work-notes")).unwrap();
     std::fs::write(at("planish-work-notes/thesis"), "x").unwrap();
     std::fs::write(at(".out.planish-mine.tmp"), "x").unwrap();
-    let copied = private::fresh_name(WORK_PREFIX);
+    let copied = fresh_name(WORK_PREFIX);
     let copied_from = abandon(create(parent.path()));
     std::fs::create_dir(at(&copied)).unwrap();
     std::fs::copy(copied_from.join("planish-owner"), at(&copied).join("planish-owner")).unwrap();
-    let unmarked = private::fresh_name(BESIDE_PREFIX);
+    let unmarked = fresh_name(BESIDE_PREFIX);
     std::fs::create_dir(at(&unmarked)).unwrap();
     std::fs::write(at(&unmarked).join("x"), "x").unwrap();
     // Other users that may enter it could have put files there.

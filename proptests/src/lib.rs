@@ -31,6 +31,7 @@ mod mtime;
 pub mod mutants;
 mod name;
 mod oddity;
+pub mod open;
 mod problem;
 mod stack;
 pub mod strategy;

@@ -112,3 +112,11 @@ impl Oddity {
 
 /// A set of oddities.
 pub type Oddities = BTreeSet<Oddity>;
+
+impl Level {
+    /// Returns the oddities that stacks of this level may have.
+    #[must_use]
+    pub fn oddities(self) -> Oddities {
+        Oddity::ALL.into_iter().filter(|oddity| oddity.level() <= self).collect()
+    }
+}

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use super::{Breach, Verdict};
 use crate::flattened::Flattened;
-use crate::level::{Level, Open};
+use crate::level::Level;
 use crate::listing::{Fields, Listing};
 use crate::model::{Model, flatten};
 use crate::name::Path;
+use crate::open::Open;
 use crate::stack::Stack;
 use crate::subject::{Outcome, Subject};
 

@@ -20,6 +20,7 @@
 
 mod archive;
 mod entry;
+mod header;
 mod image;
 mod layer;
 mod layout;

@@ -1,6 +1,6 @@
 //! Files with holes in the formats of GNU tar: the archive contains only the segments, with a map.
 
-use super::tar::{Header, PaxRecords, number};
+use super::header::{Header, PaxRecords, number};
 
 /// The positions of the stored bytes in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,90 +1,17 @@
 //! Encodes entries as tar: POSIX ustar and PAX, GNU's extensions, and forms that neither allows.
 
 use super::entry::{Entry, EntryType, Format};
+use super::header::{GNU, Header, POSIX, PaxRecords, SHORT, number};
 use super::sparse::SparseFormat;
 
-const POSIX: &[u8; 8] = b"ustar\x0000";
-const GNU: &[u8; 8] = b"ustar  \0";
-/// The size of the `name` and `linkname` fields in bytes.
-const SHORT: usize = 100;
 const PREFIX: usize = 155;
-
-/// Encodes a number field: octal digits if they fit, else base-256 (GNU), with the sign in the first byte.
-///
-/// A number that fits neither is truncated to its low bytes.
-pub(super) fn number<const WIDTH: usize>(value: i128) -> [u8; WIDTH] {
-    let mut field = [0; WIDTH];
-    let digits = WIDTH - 1;
-    if value >= 0 && value < 1_i128 << (3 * digits) {
-        field[..digits].copy_from_slice(format!("{value:0digits$o}").as_bytes());
-    } else {
-        let bytes = value.to_be_bytes();
-        field.copy_from_slice(&bytes[bytes.len() - WIDTH..]);
-        field[0] = if value < 0 { 0xff } else { 0x80 };
-    }
-    field
-}
-
-/// One 512-byte header.
-pub(super) struct Header([u8; 512]);
-
-impl Header {
-    fn new(typeflag: u8, name: &[u8], mode: u32, size: u64) -> Self {
-        let mut header = Self([0; 512]);
-        header.put(0, &name[..name.len().min(SHORT)]);
-        header.put(100, &number::<8>((mode & 0o7_777_777).into()));
-        header.put(108, &number::<8>(0));
-        header.put(116, &number::<8>(0));
-        header.put(124, &number::<12>(size.into()));
-        header.put(136, &number::<12>(0));
-        header.put(156, &[typeflag]);
-        header.put(257, POSIX);
-        header.put(329, &number::<8>(0));
-        header.put(337, &number::<8>(0));
-        header
-    }
-
-    pub(super) fn put(&mut self, offset: usize, bytes: &[u8]) {
-        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
-    }
-
-    fn finish(mut self, bad_checksum: bool) -> [u8; 512] {
-        self.put(148, b"        ");
-        let sum = self.0.iter().copied().map(u32::from).sum::<u32>() + u32::from(bad_checksum);
-        self.put(148, format!("{sum:06o}\0 ").as_bytes());
-        self.0
-    }
-}
-
-/// The body of a PAX header.
-#[derive(Default)]
-pub(super) struct PaxRecords(Vec<u8>);
-
-impl PaxRecords {
-    /// Appends one record, whose length counts its own digits.
-    pub(super) fn add(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
-        let body = [b" ", key.as_ref(), b"=", value.as_ref(), b"\n"].concat();
-        let mut length = body.len();
-        while length.to_string().len() + body.len() != length {
-            length = length.to_string().len() + body.len();
-        }
-        self.0.extend_from_slice(length.to_string().as_bytes());
-        self.0.extend_from_slice(&body);
-    }
-
-    fn add_all(&mut self, records: &[(Vec<u8>, Vec<u8>)]) {
-        for (key, value) in records {
-            self.add(key, value);
-        }
-    }
-}
 
 /// Returns the bytes of an entry: extension headers, header, content, padding.
 pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     if entry.kind == EntryType::GlobalHeader {
         let mut records = PaxRecords::default();
         records.add_all(&entry.pax);
-        return extension(b'g', b"pax_global_header", 0o644, POSIX, &records.0);
+        return extension(b'g', b"pax_global_header", 0o644, POSIX, records.bytes());
     }
     let mut records = common_records(entry);
     let mut name = entry.name.clone();
@@ -96,9 +23,9 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     let magic = if old_gnu.is_some() || entry.format == Format::Gnu { GNU } else { POSIX };
 
     let mut out = Vec::new();
-    if entry.pax_first && !records.0.is_empty() {
+    if entry.pax_first && !records.is_empty() {
         let records = std::mem::take(&mut records);
-        out.extend(extension(b'x', b"PaxHeaders.0/x", 0o644, POSIX, &records.0));
+        out.extend(extension(b'x', b"PaxHeaders.0/x", 0o644, POSIX, records.bytes()));
     }
     let mut prefix = Vec::new();
     let (mut uid, mut gid, mut seconds) = (entry.uid, entry.gid, entry.mtime.seconds);
@@ -123,9 +50,9 @@ pub(super) fn encode(entry: &Entry) -> Vec<u8> {
     if entry.format == Format::Pax {
         numbers_to_records(entry, &mut records, (&mut uid, &mut gid, &mut seconds));
     }
-    if !records.0.is_empty() {
+    if !records.is_empty() {
         let short = [b"PaxHeaders.0/", &name[..name.len().min(80)]].concat();
-        out.extend(extension(b'x', &short, 0o644, POSIX, &records.0));
+        out.extend(extension(b'x', &short, 0o644, POSIX, records.bytes()));
     }
     let content = [before_data, entry.content.to_vec()].concat();
     let typeflag = if old_gnu.is_some() { b'S' } else { entry.kind.typeflag() };
@@ -209,25 +136,7 @@ mod tests {
         for (key, value) in body {
             records.add(key, value);
         }
-        records.0
-    }
-
-    #[test]
-    fn large_numbers_are_base_256() {
-        assert_eq!(&number::<8>(0o644), b"0000644\0");
-        assert_eq!(&number::<8>(0o7_777_777), b"7777777\0");
-        assert_eq!(number::<8>(1 << 21), [0x80, 0, 0, 0, 0, 0x20, 0, 0]);
-        assert_eq!(number::<8>(-1), [0xff; 8]);
-        assert_eq!(number::<12>(-2)[10..], [0xff, 0xfe]);
-        assert_eq!(&number::<12>((1 << 33) - 1), b"77777777777\0");
-    }
-
-    #[test]
-    fn the_length_of_a_record_includes_its_digits() {
-        assert_eq!(records(&[("path", "a")]), b"9 path=a\n");
-        assert_eq!(records(&[("path", "")]), b"8 path=\n");
-        assert_eq!(records(&[("a", &"x".repeat(93))])[..5], *b"99 a=");
-        assert_eq!(records(&[("a", &"x".repeat(94))])[..6], *b"101 a=");
+        records.bytes().to_vec()
     }
 
     #[test]

@@ -5,9 +5,9 @@ use planish_proptests::check::{Checks, Refusal};
 use planish_proptests::listing::{Difference, escape};
 use serde_json::{Value, json};
 
+use crate::exhibit::{Evidence, Exhibit, Shown};
 use crate::findings::{Found, NoAnswer};
 use crate::reproduce::Written;
-use crate::shown::{Evidence, Exhibit, Shown};
 use crate::text::field_names;
 
 /// Returns the report.

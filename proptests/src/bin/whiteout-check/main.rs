@@ -1,6 +1,7 @@
 //! `whiteout-check`: runs the laws of layers against any command that flattens an OCI image.
 
 mod args;
+mod exhibit;
 mod findings;
 mod json;
 mod reproduce;
@@ -23,8 +24,8 @@ use planish_proptests::listing::Field;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::args::Args;
+use crate::exhibit::Shown;
 use crate::findings::{Finding, Verdict};
-use crate::shown::Shown;
 use crate::watched::Watched;
 
 /// The end of the program; `--help` documents the exit codes.

@@ -6,9 +6,9 @@ use planish_proptests::check::{Checks, Counterexample, Refusal};
 use planish_proptests::laws::Law;
 use planish_proptests::listing::{Difference, Field, Fields, escape};
 
+use crate::exhibit::{Evidence, Exhibit, Shown};
 use crate::findings::{Finding, Found, NoAnswer, Verdict};
 use crate::reproduce::Written;
-use crate::shown::{Evidence, Exhibit, Shown};
 
 /// Writes the parameters of the run.
 pub(crate) fn heading(checks: &Checks, command: &str, out: &mut impl Write) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Reading at an offset: of memory, and of a window of a file.
+//! Reading at an offset: of memory, and of a window of a file, which may still be growing.
 //!
 //! Ground floor: tar streams, archives and blobs are read through this trait, so that readers do not share a file
 //! position.
@@ -10,6 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::calls;
+
+mod growth;
+
+pub use growth::{Grower, WaitObserver};
+
+use growth::Growing;
 
 /// A sequence of bytes of known length that can be read at any offset.
 pub trait ReadAt {
@@ -57,12 +63,14 @@ impl ReadAt for Bytes {
     }
 }
 
-/// A window of an open file; clones share the file but no position.
+/// A window of an open file; clones share the file but no position. Bytes of a growing file are waited for.
 #[derive(Debug, Clone)]
 pub struct FileSlice {
     file: Arc<File>,
     offset: u64,
     len: u64,
+    /// `None` if the file is complete.
+    growing: Option<Growing>,
 }
 
 impl FileSlice {
@@ -73,20 +81,44 @@ impl FileSlice {
     /// The length cannot be read.
     pub fn whole(file: File) -> io::Result<Self> {
         let len = file.metadata()?.len();
-        Ok(Self { file: Arc::new(file), offset: 0, len })
+        Ok(Self { file: Arc::new(file), offset: 0, len, growing: None })
     }
 
     /// Returns a part of this window, clamped to its end.
     #[must_use]
     pub fn slice(&self, offset: u64, len: u64) -> Self {
         let offset = offset.min(self.len);
-        Self { file: Arc::clone(&self.file), offset: self.offset + offset, len: len.min(self.len - offset) }
+        Self { offset: self.offset + offset, len: len.min(self.len - offset), ..self.clone() }
     }
 
     /// Returns a reader of the whole window, from its beginning.
     #[must_use]
     pub fn reader(&self) -> SliceReader {
         SliceReader { slice: self.clone(), position: 0 }
+    }
+
+    /// Returns the same window of a growing file, with an observer of readers that wait for bytes.
+    #[must_use]
+    pub fn observed_by(self, observer: Arc<dyn WaitObserver>) -> Self {
+        Self { growing: self.growing.map(|growing| growing.observed_by(observer)), ..self }
+    }
+
+    /// Returns true if the window is of a growing file, be it complete meanwhile.
+    #[must_use]
+    pub fn is_growing(&self) -> bool {
+        self.growing.is_some()
+    }
+
+    /// Returns true if the file was emptied while it grew: bytes read of it are void.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.growing.as_ref().is_some_and(Growing::is_void)
+    }
+
+    /// Returns true if not all bytes of the window can be read, even after waiting.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.growing.as_ref().is_some_and(|growing| growing.is_cut_off(self.offset + self.len))
     }
 }
 
@@ -99,6 +131,9 @@ impl ReadAt for FileSlice {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         let length = left.min(buf.len());
         let buf = &mut buf[..length];
+        if let Some(growing) = &self.growing {
+            growing.wait(self.offset + offset.min(self.len) + length as u64)?;
+        }
         let mut done = 0;
         while done < length {
             match calls::read_at(&self.file, &mut buf[done..], self.offset + offset + done as u64)? {
@@ -106,6 +141,8 @@ impl ReadAt for FileSlice {
                 count => done += count,
             }
         }
+        // It may have been emptied just now.
+        self.growing.as_ref().map_or(Ok(()), |growing| growing.wait(0))?;
         Ok(done)
     }
 }

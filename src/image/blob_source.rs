@@ -28,10 +28,13 @@ pub trait BlobSource: fmt::Debug + Send + Sync {
 
     /// Returns the bytes, fetching them if necessary. The reader must verify them.
     ///
+    /// If they are fetched, `arriving` receives a growing file first: a reader of it waits for bytes, fails if what it read
+    /// was wrong and is fetched anew, and must verify what it read.
+    ///
     /// # Errors
     ///
     /// The bytes cannot be fetched.
-    fn fetch(&self, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice>;
+    fn fetch(&self, arriving: &dyn Fn(FileSlice), progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice>;
 
     /// Fetches the bytes again, after the available ones turned out to be damaged.
     ///

@@ -356,13 +356,22 @@ struct RemoteLayer {
 }
 
 impl RemoteLayer {
-    fn get(&self, again: bool, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice> {
+    fn get(
+        &self,
+        again: bool,
+        arriving: &dyn Fn(FileSlice),
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<FileSlice> {
         match self.remote.reserve(&self.digest, self.size, again, progress, cancel)? {
             Reservation::Present(slice) => {
                 progress.event(&Event::Cached { digest: &self.digest, bytes: self.size });
                 Ok(slice)
             }
-            Reservation::Granted(partial) => self.complete(partial, progress, cancel),
+            Reservation::Granted(partial) => {
+                arriving(partial.arriving()?);
+                self.complete(partial, progress, cancel)
+            }
         }
     }
 
@@ -384,7 +393,7 @@ impl BlobSource for RemoteLayer {
         }
     }
 
-    fn fetch(&self, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice> {
+    fn fetch(&self, arriving: &dyn Fn(FileSlice), progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice> {
         let Self { remote, digest, size, .. } = self;
         let again = match remote.cache.find(digest, Some(*size))? {
             cache::Lookup::Hit(slice) => {
@@ -400,11 +409,11 @@ impl BlobSource for RemoteLayer {
                 true
             }
         };
-        self.get(again, progress, cancel)
+        self.get(again, arriving, progress, cancel)
     }
 
     fn refetch(&self, found: &Digest, progress: &dyn Progress, cancel: &Cancel) -> Result<FileSlice> {
         self.remote.replaces(&self.digest, CacheProblem::DamagedDigest(found.clone()), progress)?;
-        self.get(true, progress, cancel)
+        self.get(true, &|_| {}, progress, cancel)
     }
 }

@@ -203,7 +203,8 @@ pub struct Layer {
     pub blob_bytes: u64,
 }
 
-/// Decompresses a layer into an unlinked file in `work`, checks size, digest and diff ID, and returns the file as well.
+/// Decompresses a layer into an unlinked file in `work`, checks size, digest and diff ID, and returns the file as well. After
+/// an error of the blob, which may be fetched again, the budget is as before.
 ///
 /// # Errors
 ///
@@ -218,9 +219,11 @@ pub fn decode(
     cancel: &Cancel,
 ) -> Result<(Layer, File)> {
     let decoder = LayerDecoder::new(blob, data, work, budget, progress, cancel);
-    let (layer, digests, stream) = decoder.run(compression_of(blob, data, work.path())?)?;
-    decoder.check_diff_id(digests.diff_id)?;
-    Ok((layer, stream))
+    let decoded = compression_of(blob, data, work.path()).and_then(|compression| decoder.run(compression));
+    decoded.inspect_err(|_| decoder.give_back()).and_then(|(layer, digests, stream)| {
+        decoder.check_diff_id(digests.diff_id)?;
+        Ok((layer, stream))
+    })
 }
 
 /// Copies the decoded stream of a layer into an unlinked file in `work` and checks its diff ID. After an error, the budget
@@ -242,10 +245,7 @@ pub(super) fn copy_stream(
         decoder.check_diff_id(digests.diff_id)?;
         Ok(layer)
     });
-    if copied.is_err() {
-        budget.give_bytes_back(decoder.spent.load(Ordering::Relaxed));
-    }
-    copied
+    copied.inspect_err(|_| decoder.give_back())
 }
 
 /// Decompresses a tar archive of which no digest is known, like a layer, and returns the digest of its stream as well.
@@ -331,7 +331,7 @@ impl<'a> LayerDecoder<'a> {
                 other => return other,
             }
             let again = |error| Error::io("rewrite a file in", self.directory)(error);
-            self.budget.give_bytes_back(spool.metadata().map_err(again)?.len());
+            self.give_back();
             spool.set_len(0).map_err(again)?;
             let _turn = self.budget.large_window();
             return self.spool_within(compression, spool, limit);
@@ -418,6 +418,11 @@ impl<'a> LayerDecoder<'a> {
             Some(promised) if promised != actual => Err(self.refusal(ImageProblem::DigestMismatch(actual.clone()))),
             _ => Ok(()),
         }
+    }
+
+    /// Gives back what was taken from the budget, for another attempt.
+    fn give_back(&self) {
+        self.budget.give_bytes_back(self.spent.swap(0, Ordering::Relaxed));
     }
 
     fn check_diff_id(&self, actual: Digest) -> Result<()> {

@@ -1,18 +1,16 @@
 //! Flattens an image: decodes its layers in parallel and applies them in order.
 
-use std::cmp::Reverse;
-use std::collections::VecDeque;
 use std::fs::File;
 use std::sync::mpsc::{self, TryRecvError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::error::{EntryPlace, Error, ErrorKind, ImageProblem, Place, Result};
-use crate::image::download::Fetches;
-use crate::image::{LayerBlob, LayerData, OpenImage, Platform, PullOptions};
+use crate::error::{EntryPlace, Error, ErrorKind, Fault as ErrorFault, ImageProblem, Place, Result};
+use crate::image::download::{DecodeTurn, Fetches};
+use crate::image::{LayerBlob, OpenImage, Platform, PullOptions};
 use crate::inject::{InjectedLayer, Placing};
 use crate::layer::decoded::{DecodedLayers, LayerCacheOptions};
 use crate::layer::entry::{Action, Change, Existing};
@@ -22,7 +20,7 @@ use crate::limits::Limits;
 use crate::note::{Note, NoteKind, Notes};
 
 use crate::progress::Progress;
-use crate::read_at::{FileSlice, ReadAt};
+use crate::read_at::FileSlice;
 use crate::time::Timestamp;
 use crate::tree::observe::Observer;
 use crate::tree::{ApplyFault, ApplyReport, LayerId, Tree};
@@ -141,13 +139,17 @@ fn observed(
     let fetches = Fetches::of(&image.layers, &is_spared, cancel);
     let (listings, decoded) = (view.listings, decoded.as_ref());
     let reading = LayerReader { fetches: &fetches, work, budget, listings, decoded, progress };
-    let (senders, receivers): (Vec<_>, Vec<_>) = image.layers.iter().map(|_| mpsc::channel()).unzip();
-    // A worker owns its layer's sender, so that a receiver never waits for a sender that was dropped.
-    let queue: Queue<'_> = Mutex::new(largest_first(image.layers.iter().enumerate().zip(senders).collect()));
+    let (senders, receivers): (Vec<_>, Vec<_>) =
+        image.layers.iter().map(|_| mpsc::channel()).map(|(sender, receiver)| (Some(sender), receiver)).unzip();
+    // A decoder owns its layer's sender, so that a receiver never waits for a sender that was dropped.
+    let senders = Mutex::new(senders);
     let read_next = || {
-        let Some(((index, blob), sender)) = next_layer(&queue) else { return false };
-        // The receiver is dropped when a lower layer failed; the queue is empty then, too.
-        sender.send(reading.read(index, blob)).is_ok()
+        let Some((turn, data)) = fetches.next(options.jobs, progress) else { return false };
+        let sender = senders.lock().unwrap_or_else(PoisonError::into_inner)[turn.index].take();
+        let decoded = data.and_then(|data| reading.read(&turn, &image.layers[turn.index], data));
+        drop(turn);
+        // The receiver is dropped when a lower layer failed.
+        sender.is_some_and(|sender| sender.send(decoded).is_ok())
     };
     let tree = Tree::new(Timestamp::from_seconds(options.implied_mtime))
         .with_inodes_max(options.limits.entries)
@@ -158,8 +160,8 @@ fn observed(
     let mut flattened = FlatImage { tree, layers: vec![], notes };
     std::thread::scope(|scope| {
         fetches.start(scope, options.downloads, progress);
-        let decoders = options.jobs.clamp(1, image.layers.len().max(1));
-        let decoders = (0..decoders).map_while(|_| workers::start(scope, || while read_next() {})).count();
+        let decoders =
+            (0..fetches.decoders(options.jobs)).map_while(|_| workers::start(scope, || while read_next() {})).count();
         for ((id, blob), receiver) in (0..).zip(&image.layers).zip(receivers) {
             let mut decoded = receiver.try_recv();
             // Without threads, layers are read here until this one has been.
@@ -174,11 +176,10 @@ fn observed(
             };
             if let Err(error) = applied {
                 fetches.give_up();
-                lock(&queue).clear();
                 return Err(fetches.failure().unwrap_or(error));
             }
         }
-        Ok(())
+        fetches.finish(progress)
     })?;
     view.observer = flattened.tree.take_observer();
     for injection in injected {
@@ -192,31 +193,6 @@ fn observed(
     Ok(flattened)
 }
 
-type Sender = mpsc::Sender<Result<Layer>>;
-type Job<'a> = ((usize, &'a LayerBlob), Sender);
-type Queue<'a> = Mutex<VecDeque<Job<'a>>>;
-
-/// Returns layers in the order in which they are decoded: the largest first, so that at the end none is left to one
-/// processor. Layers that have yet to arrive come in the order in which they are fetched.
-fn largest_first(mut layers: VecDeque<Job<'_>>) -> VecDeque<Job<'_>> {
-    let size = |blob: &LayerBlob| match &blob.data {
-        LayerData::Local(data) => Some(data.size()),
-        LayerData::Remote(_) => None,
-    };
-    if layers.iter().all(|((_, blob), _)| size(blob).is_some()) {
-        layers.make_contiguous().sort_by_key(|((_, blob), _)| Reverse(size(blob)));
-    }
-    layers
-}
-
-fn next_layer<'a>(queue: &Queue<'a>) -> Option<Job<'a>> {
-    lock(queue).pop_front()
-}
-
-fn lock<'a, 'b>(queue: &'b Queue<'a>) -> MutexGuard<'b, VecDeque<Job<'a>>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The context in which every layer is read.
 struct LayerReader<'a> {
     fetches: &'a Fetches<'a>,
@@ -228,10 +204,9 @@ struct LayerReader<'a> {
 }
 
 impl LayerReader<'_> {
-    /// Takes a layer from its listing or decoded from the cache, or waits for its bytes and decodes it.
-    fn read(&self, index: usize, blob: &LayerBlob) -> Result<Layer> {
+    /// Takes a layer from its listing or decoded from the cache, or decodes it. `arrived` are its bytes unless it is spared.
+    fn read(&self, turn: &DecodeTurn<'_>, blob: &LayerBlob, arrived: Option<FileSlice>) -> Result<Layer> {
         let Self { fetches, work, budget, progress, .. } = *self;
-        let arrived = if fetches.is_spared(index) { None } else { Some(fetches.take(index, progress)?) };
         let here = arrived.clone().or_else(|| blob.data.here());
         let (listings, decoded) = (self.listings, self.decoded);
         let listed = listings.map(|listings| listings.take(blob, here.as_ref(), work, budget)).transpose()?;
@@ -242,8 +217,8 @@ impl LayerReader<'_> {
         let layer = match taken.flatten() {
             Some(layer) => layer,
             None => {
-                let data = arrived.map_or_else(|| fetches.take(index, progress), Ok)?;
-                let (layer, stream) = self.decode(blob, data)?;
+                let data = arrived.map_or_else(|| fetches.take_in(turn, progress), Ok)?;
+                let (layer, stream) = self.decode(turn, blob, &data)?;
                 decoded.map(|decoded| decoded.keep(blob, &layer, &stream, budget)).transpose()?;
                 layer
             }
@@ -252,14 +227,26 @@ impl LayerReader<'_> {
         Ok(layer)
     }
 
-    /// Decodes a layer, and returns the file of its stream as well; damaged bytes from the cache are fetched again, once.
-    fn decode(&self, blob: &LayerBlob, data: FileSlice) -> Result<(Layer, File)> {
+    /// Decodes a layer, be it still arriving, and returns the file of its stream as well; damaged bytes from the cache are
+    /// fetched again, once.
+    fn decode(&self, turn: &DecodeTurn<'_>, blob: &LayerBlob, data: &FileSlice) -> Result<(Layer, File)> {
         let Self { fetches, work, budget, progress, .. } = *self;
         let stop = fetches.stop();
-        let read = |data| decode(blob, &data, work, budget, progress, stop);
-        match read(data) {
+        let read = |data: &FileSlice| decode(blob, data, work, budget, progress, stop);
+        let mut decoded = read(data);
+        if let Err(error) = &decoded
+            && data.is_growing()
+            && (data.is_cut_off() || matches!(error.fault(), ErrorFault::Image | ErrorFault::Limit))
+        {
+            // Bytes that turn out to be wrong are the fault of who sent them.
+            let whole = fetches.take_in(turn, progress)?;
+            if data.is_void() {
+                decoded = read(&whole);
+            }
+        }
+        match decoded {
             Err(error) => match blob.data.refetch(&error, progress, stop)? {
-                Some(data) => read(data),
+                Some(data) => read(&data),
                 None => Err(error),
             },
             decoded => decoded,
@@ -390,3 +377,6 @@ pub struct LayerReport {
     /// The number of markers.
     pub whiteouts: u64,
 }
+
+#[cfg(test)]
+mod tests;

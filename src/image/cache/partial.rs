@@ -11,7 +11,7 @@ use crate::calls;
 use crate::cancel::Cancel;
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
-use crate::read_at::FileSlice;
+use crate::read_at::{FileSlice, Grower};
 
 /// A blob that is being fetched. It is removed if it is dropped before [`Partial::commit`].
 pub struct Partial {
@@ -23,6 +23,7 @@ pub struct Partial {
     size: u64,
     hasher: Box<Hasher>,
     len: u64,
+    grower: Grower,
 }
 
 /// The difference between the bytes written and the blob. The partial blob was removed.
@@ -65,7 +66,7 @@ impl Partial {
 
     fn over(cache: &Cache, digest: &Digest, size: u64, lock: Option<Lock>, draft: TempBlob) -> Self {
         let (target, hasher) = (cache.blob_path(digest), Box::new(Hasher::new(digest.algorithm())));
-        Self { draft, lock, target, digest: digest.clone(), size, hasher, len: 0 }
+        Self { draft, lock, target, digest: digest.clone(), size, hasher, len: 0, grower: Grower::new() }
     }
 
     fn hash_rest(&mut self, cancel: &Cancel) -> Result<()> {
@@ -84,7 +85,19 @@ impl Partial {
             self.hasher.update(&buf[..count]);
             self.len += count as u64;
         }
+        self.grower.advance(self.len);
         Ok(())
+    }
+
+    /// Returns the blob for readers that wait for bytes which are not written yet. They must verify it; what they read is
+    /// void after [`Partial::restart`].
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is available.
+    pub(crate) fn arriving(&self) -> Result<FileSlice> {
+        let file = self.draft.file().try_clone().map_err(Error::io("open", self.draft.path()))?;
+        Ok(self.grower.slice(file, self.size))
     }
 
     /// Returns the number of bytes written, including those of a killed process, which were hashed by the reservation.
@@ -101,8 +114,9 @@ impl Partial {
     /// The disk is full or fails. Bytes written before are kept.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.draft.write_at(self.len, bytes)?;
-        self.hasher.update(bytes);
         self.len += bytes.len() as u64;
+        self.grower.advance(self.len);
+        self.hasher.update(bytes);
         Ok(())
     }
 
@@ -112,6 +126,7 @@ impl Partial {
     ///
     /// The file cannot be truncated.
     pub fn restart(&mut self) -> Result<()> {
+        self.grower.restart();
         self.draft.clear()?;
         *self.hasher = Hasher::new(self.digest.algorithm());
         self.len = 0;

@@ -94,3 +94,23 @@ fn damage_in_transit_is_distinguished_from_damage_at_the_source() {
     assert_eq!(refusal(&layer(&bad, &good, TAR)), format!("has digest {digest}"));
     assert!(refusal(&layer(&bad, &bad, TAR)).starts_with("is not valid gzip: "));
 }
+
+#[test]
+fn a_failed_attempt_gives_back_what_it_took() {
+    let (good, tar) = (gzip(&[5; 3 << 20]), vec![5; 3 << 20]);
+    let mut bad = good.clone();
+    let last = bad.len() - 6;
+    bad[last] ^= 1;
+    let budget = Budget::new(Limits { total_bytes: tar.len() as u64, ..Limits::default() }).with_jobs(2);
+    let directory = tempfile::tempdir().unwrap();
+    let work = WorkDir::create(directory.path(), &Cancel::default()).unwrap();
+    let attempt = |kept: &[u8]| {
+        let blob = layer(kept, &good, &tar);
+        let LayerData::Local(data) = &blob.data else { panic!("the layer is here") };
+        decode(&blob, data, &work, &budget, &NoProgress, &Cancel::default()).map(|(layer, _)| layer.tar_bytes)
+    };
+    for _ in 0..2 {
+        assert!(attempt(&bad).unwrap_err().to_string().contains("has digest"));
+    }
+    assert_eq!(attempt(&good).unwrap(), tar.len() as u64);
+}

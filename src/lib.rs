@@ -130,6 +130,7 @@ mod magic;
 mod memory;
 pub mod note;
 mod path;
+mod patient;
 mod program;
 pub mod progress;
 mod read_at;
@@ -201,9 +202,11 @@ pub use tree::flatten::FlatImage;
 pub use verify::{Field, Mismatch};
 pub use verity::RootHash;
 
-// A program's signal handler calls these; no promise holds for them.
+// A program's signal handler and arguments need these; no promise holds for them.
 #[doc(hidden)]
 pub use cancel::LINE_MAX;
+#[doc(hidden)]
+pub use patient::{PatientReader, read_all};
 #[doc(hidden)]
 pub use program::kill_children;
 

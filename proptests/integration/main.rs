@@ -26,6 +26,7 @@ mod library;
 mod look;
 mod memory;
 mod messages;
+mod named_files;
 mod notes;
 mod once;
 mod options;

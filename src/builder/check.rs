@@ -6,11 +6,12 @@ use crate::boot::{self, CheckOptions, CheckReport, Finding, ProcessToCheck, Verd
 use crate::builder::Input;
 use crate::builder::image::ImageOptions;
 use crate::builder::inject::Additions;
-use crate::builder::verify::{open, open_ext4};
+use crate::builder::verify::open_ext4;
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, NotExt4, Result, ShownPath};
 use crate::image::guess;
 use crate::path::Escaped;
+use crate::patient;
 use crate::progress::Stage;
 use crate::runtime::RuntimeConfig;
 use crate::tree::Tree;
@@ -44,7 +45,7 @@ pub fn is_filesystem(file: &Path) -> bool {
         let mut magic = [0; 2];
         std::os::unix::fs::FileExt::read_exact_at(&file, &mut magic, 1080).is_ok_and(|()| magic == [0x53, 0xef])
     };
-    open(file).is_ok_and(magic) || guess::kind(file) == Some(guess::Kind::File)
+    patient::open(file).is_ok_and(magic) || guess::kind(file) == Some(guess::Kind::File)
 }
 
 /// Checks if a system in a filesystem would boot. That it would not is no error.
@@ -54,7 +55,7 @@ pub fn is_filesystem(file: &Path) -> bool {
 /// The file is no ext4 filesystem that can be read; the run was cancelled.
 pub fn check_filesystem(file: impl AsRef<Path>, options: &CheckOptions, cancel: &Cancel) -> Result<CheckReport> {
     let path = file.as_ref();
-    let opened = open(path).map_err(Error::io("open", path))?;
+    let opened = patient::open(path).map_err(Error::io("open", path))?;
     let filesystem = open_ext4(&opened, path)?;
     let unreadable = |fault: crate::ext4::ReadError| {
         let found = NotExt4::Unreadable(fault.to_string());

@@ -5,14 +5,12 @@ use std::fs::File;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
 use crate::builder::Input;
 use crate::builder::image::ImageOptions;
 use crate::builder::inject::Additions;
 use crate::builder::verity::{VerityCheck, VerityVerification};
-use crate::calls;
 use crate::digest::Digest;
 use crate::error::{Error, ErrorKind, NotExt4, Result};
 use crate::ext4::{Filesystem, ReadError};
@@ -20,6 +18,7 @@ use crate::inject::InjectionReport;
 use crate::magic;
 use crate::note::Notes;
 use crate::output::report::VerifyReport;
+use crate::patient;
 use crate::program::{Tasks, Tools};
 use crate::progress::Stage;
 use crate::read_at::FileSlice;
@@ -80,7 +79,7 @@ pub(crate) fn verify(
     let progress = &**progress;
     let tools = Tools::find(search_path, Tasks { make: false, check: true }, progress, cancel)?;
     let path = file.canonicalize().map_err(Error::io("open", file))?;
-    let opened = open(&path).map_err(Error::io("open", file))?;
+    let opened = patient::open(&path).map_err(Error::io("open", file))?;
     let filesystem = open_ext4(&opened, file)?;
     let work = input.options().make_work_dir()?;
     work.adopt(&path)?;
@@ -129,12 +128,6 @@ const SUPERBLOCK_END: u64 = 2048;
 /// Opens the filesystem in a file, whose path is for messages.
 pub(super) fn open_ext4<'a>(opened: &'a File, path: &Path) -> Result<Filesystem<&'a File>> {
     ext4(opened).map_err(|found| ErrorKind::NotAFilesystem { path: path.to_owned(), found }.into())
-}
-
-/// Opens a file without waiting: a pipe without a writer would block the program forever.
-pub(super) fn open(path: &Path) -> std::io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(calls::open(path, flags, Mode::empty())?.into())
 }
 
 /// Opens the filesystem in a file, or returns the actual kind of the file.

@@ -10,6 +10,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::engine::timing::StageTimer;
 use crate::error::{Error, ErrorKind, OutputFile, OutputProblem, Result, ShownPath};
 use crate::output::publish::{Output, SyncedFile};
+use crate::patient;
 use crate::output::report::{KernelArguments, VerityReport};
 use crate::plan::Uuid;
 use crate::progress::{Progress, Stage};
@@ -200,7 +201,7 @@ impl VerityCheck<'_> {
     ) -> Result<VerityVerification> {
         let opened = match self.place {
             VerityPlace::Append => None,
-            VerityPlace::File(path) => Some((File::open(path).map_err(Error::io("open", path))?, path.as_path())),
+            VerityPlace::File(path) => Some((patient::open(path).map_err(Error::io("open", path))?, path.as_path())),
         };
         let (tree, tree_path) = opened.as_ref().map_or((data, data_path), |(file, path)| (file, *path));
         let refused = |found: String| Error::from(ErrorKind::NotVerity { path: tree_path.to_owned(), found });

@@ -5,19 +5,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags, makedev};
+use rustix::fs::makedev;
 
 use super::OpenOptions;
-use crate::calls;
-use crate::cancel::Cancel;
 use crate::compression::{Compression, DecodeFault, decoder};
 use crate::error::{Amount, Error, ErrorKind, ImageProblem, Place, Result};
 use crate::limits::Limit;
+use crate::patient::{self, PatientReader};
 use crate::read_at::{FileSlice, ReadAt};
 use crate::tar::Extent;
 
@@ -27,7 +24,7 @@ pub(super) fn file(path: &Path, name: &str, options: &OpenOptions<'_>) -> Result
     if path == Path::new(STDIN) {
         return stdin(name, options);
     }
-    let file = open(path)?;
+    let file = patient::open(path).map_err(Error::io("open", path))?;
     let metadata = file.metadata().map_err(Error::io("read", path))?;
     if metadata.is_dir() {
         return Err(Error::io("read", path)(io::Error::from(io::ErrorKind::IsADirectory)));
@@ -39,7 +36,7 @@ pub(super) fn file(path: &Path, name: &str, options: &OpenOptions<'_>) -> Result
 pub(super) fn stdin(name: &str, options: &OpenOptions<'_>) -> Result<FileSlice> {
     let path = Path::new(STDIN_SHOWN);
     let place = || Place::Source(STDIN_SHOWN.to_owned());
-    let file = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(Error::io("read", path))?);
+    let file = patient::stdin().map_err(Error::io("read", path))?;
     // What was closed is /dev/null by now, as for every program.
     let device = file.metadata().map_err(Error::io("read", path))?;
     if device.file_type().is_char_device() && device.rdev() == makedev(1, 3) {
@@ -99,12 +96,6 @@ fn make(options: &OpenOptions<'_>) -> Result<File> {
     options.scratch.make().map_err(Error::io("create a temporary file in", options.scratch.path()))
 }
 
-/// Opens a file without waiting: a pipe without a writer would block the program forever.
-pub(super) fn open(path: &Path) -> Result<File> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    calls::open(path, flags, Mode::empty()).map(File::from).map_err(Error::io("open", path))
-}
-
 /// The path of standard input; an image in it is named as in `docker-archive:-:REF`.
 pub(super) const STDIN: &str = "-";
 
@@ -132,7 +123,7 @@ impl Spool<'_> {
                 compression => self.copy(compression, slice.reader()),
             };
         }
-        self.stream(Pipe { file, cancel: self.options.cancel })
+        self.stream(PatientReader::new(file, self.options.cancel))
     }
 
     fn stream(&self, mut pipe: impl Read) -> Result<FileSlice> {
@@ -182,35 +173,6 @@ impl Spool<'_> {
         if let Some(fault) = DecodeFault::of(&error) {
             return fault.at(self.place());
         }
-        error.downcast::<Error>().unwrap_or_else(Error::io("read", self.path))
-    }
-}
-
-/// Reads a source that may block, and gives up if the run is cancelled.
-struct Pipe<'a> {
-    file: File,
-    cancel: &'a Cancel,
-}
-
-/// The interval at which a blocked reader checks for cancellation.
-const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-
-impl Read for Pipe<'_> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        loop {
-            self.cancel.check().map_err(io::Error::other)?;
-            let ready = match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&PATIENCE)) {
-                Ok(ready) => ready > 0,
-                Err(rustix::io::Errno::INTR) => false,
-                Err(error) => return Err(error.into()),
-            };
-            if !ready {
-                continue;
-            }
-            match self.file.read(buf) {
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                result => return result,
-            }
-        }
+        patient::cancelled_or(error, Error::io("read", self.path))
     }
 }

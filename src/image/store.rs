@@ -16,6 +16,7 @@ use crate::image::json;
 use crate::image::shown::cut;
 use crate::limits::{Limit, Limits};
 use crate::memory::Memory;
+use crate::patient;
 use crate::read_at::{FileSlice, ReadAt};
 
 /// The blobs of an image, by digest. Documents are verified; layers are returned unread.
@@ -184,18 +185,10 @@ fn blob_name(digest: &Digest) -> String {
 /// Opens a file of a layout. It may be a symlink, as in layouts that share their blobs, but must lead to a regular
 /// file.
 pub(super) fn open_regular(path: &Path) -> Result<Option<FileSlice>> {
-    let file = match stdin::open(path) {
-        Ok(file) => file,
-        Err(error) => {
-            return match error.kind() {
-                ErrorKind::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Ok(None),
-                _ => Err(error),
-            };
-        }
+    let file = match patient::open_regular(path) {
+        Ok(file) => file.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("open", path)(error)),
     };
-    let metadata = file.metadata().map_err(Error::io("read", path))?;
-    if !metadata.is_file() {
-        return Err(Error::io("read", path)(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")));
-    }
-    FileSlice::whole(file).map(Some).map_err(Error::io("read", path))
+    file.and_then(FileSlice::whole).map(Some).map_err(Error::io("read", path))
 }

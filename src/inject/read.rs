@@ -1,14 +1,10 @@
 //! Reads injections into tar streams.
 
-use std::fs::File;
 use std::path::Path;
-
-use rustix::fs::{Mode, OFlags};
 
 use super::host::{Copied, HostCopy};
 use super::writer::{Attributes, Stream, StreamWriter};
 use super::{InjectedLayer, Injection, InjectionReport, Placing, Source, shown};
-use crate::calls;
 use crate::cancel::Cancel;
 use crate::compression::Compression;
 use crate::digest::{Algorithm, Digest};
@@ -16,6 +12,7 @@ use crate::error::{Amount, Error, ErrorKind, InjectionProblem, LayerPlace, Place
 use crate::layer::{Budget, Layer, decode_unknown};
 use crate::limits::Limit;
 use crate::path::ImagePath;
+use crate::patient;
 use crate::read_at::FileSlice;
 use crate::work::WorkDir;
 
@@ -111,11 +108,8 @@ impl InjectOptions<'_> {
     }
 
     fn tar(&self, injection: &Injection, path: &Path, number: usize) -> Result<InjectedLayer> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = calls::open(path, flags, Mode::empty()).map(File::from).map_err(Error::io("open", path))?;
-        if !file.metadata().map_err(Error::io("read", path))?.is_file() {
-            return Err(injection.refused(InjectionProblem::NoTar));
-        }
+        let file = patient::open_regular(path).map_err(Error::io("open", path))?;
+        let file = file.ok_or_else(|| injection.refused(InjectionProblem::NoTar))?;
         let data = FileSlice::whole(file).map_err(Error::io("read", path))?;
         let unknown = Digest::of(Algorithm::Sha256, b"");
         let place = place(injection, number, &unknown);

@@ -5,8 +5,6 @@ pub(crate) mod report;
 pub(crate) mod repository;
 pub(crate) mod signature;
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use oci_spec::distribution::Reference;
@@ -17,6 +15,7 @@ use self::signature::{SigningKey, VerifyingKey};
 use crate::artifact::{ARTIFACT_TYPE, Artifact, REPORT_MAX, Subject};
 use crate::builder::image::{Image, ImageOptions};
 use crate::builder::{Input, verify};
+use crate::cancel::Cancel;
 use crate::copy::{self, OpenFile};
 use crate::digest::Digest;
 use crate::engine::timing::StageTimer;
@@ -25,6 +24,7 @@ use crate::image::{ImageReference, PullPolicy};
 use crate::output::publish::{Output, SyncedFile, publish};
 use crate::output::report::{FetchReport, FetchVerification, Report};
 use crate::output::report_file::ReportFile;
+use crate::patient;
 use crate::progress::Stage;
 
 /// A filesystem that was pushed to a registry or pulled from one, in the form that `--json` prints.
@@ -148,13 +148,13 @@ pub(crate) fn push(input: &Input, file: &Path, how: &PushOptions) -> Result<Arti
     }
     let repository = repository(reference, options, false)?;
     let ImageOptions { progress, cancel, .. } = options;
-    let opened = verify::open(file).map_err(Error::io("open", file))?;
+    let opened = patient::open(file).map_err(Error::io("open", file))?;
     verify::open_ext4(&opened, file)?;
     let source = OpenFile { file: &opened, path: file };
     let bytes = opened.metadata().map_err(Error::io("examine", file))?.len();
     let mut timer = StageTimer::new(&**progress);
     let digest = timer.run(Stage::Digest, None, || copy::hash(source, &**progress, cancel))?;
-    let report = how.report.as_ref().map(|path| read_report(path, &digest)).transpose()?;
+    let report = how.report.as_ref().map(|path| read_report(path, &digest, cancel)).transpose()?;
     let report = report.as_ref().map(|(text, key)| (&**text, key));
     let tag = reference.tag().unwrap_or("latest");
     let (subject, mount) = (how.subject.as_ref(), how.mount.as_deref());
@@ -166,11 +166,9 @@ pub(crate) fn push(input: &Input, file: &Path, how: &PushOptions) -> Result<Arti
 }
 
 /// Returns the text of a report and its build key, if it is the report of the filesystem with this digest.
-fn read_report(path: &Path, digest: &Digest) -> Result<(Vec<u8>, Digest)> {
-    let mut text = Vec::new();
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    file.take(REPORT_MAX).read_to_end(&mut text).map_err(Error::io("read", path))?;
+fn read_report(path: &Path, digest: &Digest, cancel: &Cancel) -> Result<(Vec<u8>, Digest)> {
     let refused = || Error::from(ErrorKind::OtherReport { path: path.to_owned() });
+    let text = patient::read_all(path, REPORT_MAX, cancel)?.ok_or_else(refused)?;
     let report: Report = serde_json::from_slice(&text).map_err(|_| refused())?;
     if report.filesystem.digest.as_ref() == Some(digest) { Ok((text, report.key)) } else { Err(refused()) }
 }

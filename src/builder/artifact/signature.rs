@@ -1,7 +1,5 @@
 //! Signatures of artifacts in the form of minisign: ed25519 over a text that names the filesystem's bytes.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,7 +7,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::artifact::Artifact;
+use crate::cancel::Cancel;
 use crate::error::{Error, ErrorKind, KeyProblem, Result};
+use crate::patient;
 
 /// The most bytes of a file with a key.
 const KEY_MAX: u64 = 4096;
@@ -38,15 +38,15 @@ pub struct VerifyingKey {
 }
 
 impl SigningKey {
-    /// Reads the file of a secret key.
+    /// Reads the file of a secret key, which may be a pipe.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, is no secret key of minisign, or needs a password.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+    /// The file cannot be read, is no secret key of minisign, or needs a password; the run was cancelled.
+    pub fn read(path: impl AsRef<Path>, cancel: &Cancel) -> Result<Self> {
         let path = path.as_ref();
         let refused = |problem| Error::from(ErrorKind::Key { path: path.to_owned(), problem });
-        let text = read(path)?.ok_or_else(|| refused(KeyProblem::NotSecret))?;
+        let text = read(path, cancel)?.ok_or_else(|| refused(KeyProblem::NotSecret))?;
         let line = text.lines().nth(1).unwrap_or_default();
         let bytes = BASE64.decode(line.trim()).map_err(|_| refused(KeyProblem::NotSecret))?;
         match bytes.get(KDF) {
@@ -75,15 +75,15 @@ impl SigningKey {
 }
 
 impl VerifyingKey {
-    /// Reads the file of a public key.
+    /// Reads the file of a public key, which may be a pipe.
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or is no public key of minisign.
-    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+    /// The file cannot be read, or is no public key of minisign; the run was cancelled.
+    pub fn read(path: impl AsRef<Path>, cancel: &Cancel) -> Result<Self> {
         let path = path.as_ref();
         let refused = || Error::from(ErrorKind::Key { path: path.to_owned(), problem: KeyProblem::NotPublic });
-        let file = read(path)?.ok_or_else(refused)?;
+        let file = read(path, cancel)?.ok_or_else(refused)?;
         // A comment may precede the key. Of several keys minisign takes the first.
         let mut lines = file.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains(' '));
         let (Some(text), None) = (lines.next(), lines.next()) else { return Err(refused()) };
@@ -121,11 +121,8 @@ fn signed_text(artifact: &Artifact) -> String {
 }
 
 /// Reads a small file; `None` if it is larger than a key, or not text.
-fn read(path: &Path) -> Result<Option<String>> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    let mut bytes = Vec::new();
-    file.take(KEY_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    Ok(String::from_utf8(bytes).ok().filter(|text| text.len() as u64 <= KEY_MAX))
+fn read(path: &Path, cancel: &Cancel) -> Result<Option<String>> {
+    Ok(patient::read_all(path, KEY_MAX, cancel)?.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use planish::registry::Mirror;
 use planish::registry::ProxyOptions;
 use planish::registry::{Credential, CredentialSources, Secret};
 use planish::registry::{NamedCertificates, TlsOptions};
+use planish::{Cancel, Error, PatientReader};
 
 use self::environment::Environment;
 use crate::cli::exit::Failure;
@@ -73,8 +74,9 @@ pub struct Login {
 impl LoginArguments {
     /// Reads the environment, the system's certificates, and stdin with `--password-stdin`. Called only for an image in
     /// a registry.
-    pub fn login(&self) -> Result<Login, Failure> {
-        self.login_from(&Environment::of_process(), std::io::stdin())
+    pub fn login(&self, cancel: &Cancel) -> Result<Login, Failure> {
+        let stdin = PatientReader::stdin(cancel).map_err(Error::io("open", "standard input"))?;
+        self.login_from(&Environment::of_process(), stdin)
     }
 
     fn login_from(&self, environment: &Environment, stdin: impl Read) -> Result<Login, Failure> {
@@ -150,10 +152,10 @@ fn mirror(text: &str) -> Result<Mirror, &'static str> {
 fn password_of(stdin: impl Read) -> Result<String, Failure> {
     let usage = |text: &str| Failure::Usage(format!("--password-stdin: {text}"));
     let mut bytes = Vec::new();
-    stdin
-        .take(PASSWORD_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| usage(&format!("stdin cannot be read: {error}")))?;
+    stdin.take(PASSWORD_MAX + 1).read_to_end(&mut bytes).map_err(|error| match error.downcast::<Error>() {
+        Ok(cancelled) => Failure::Library(cancelled),
+        Err(error) => usage(&format!("stdin cannot be read: {error}")),
+    })?;
     let text = String::from_utf8(bytes).map_err(|_| usage("stdin is not UTF-8"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);

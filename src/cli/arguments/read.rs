@@ -65,8 +65,13 @@ struct RunArguments {
 
 impl ReadArguments {
     /// Adds the options for registries.
-    fn remote(&self, options: ImageOptions, observer: &dyn Progress) -> Result<ImageOptions, Failure> {
-        let (options, warnings) = self.remote.apply(options)?;
+    fn remote(
+        &self,
+        options: ImageOptions,
+        observer: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<ImageOptions, Failure> {
+        let (options, warnings) = self.remote.apply(options, cancel)?;
         warnings.iter().for_each(|warning| observer.event(&Event::Warning(warning)));
         Ok(options)
     }
@@ -139,18 +144,19 @@ impl ReadArguments {
 impl Job {
     /// Reads arguments and environment, and installs signal handlers.
     pub fn of(arguments: &ReadArguments) -> Result<Self, Failure> {
-        Self::of_sources(arguments, &[ImageReference::parse(&arguments.source).map_err(Error::from)?], false)
+        let source = ImageReference::parse(&arguments.source).map_err(Error::from)?;
+        Self::of_sources(arguments, &[source], false, arguments.cancel()?)
     }
 
-    /// Prepares a run for several images, and returns the job for the first. Registries are used if an image is in one,
-    /// or `asks_registry`.
+    /// Prepares a run for several images, which `cancel` ends, and returns the job for the first. Registries are used if
+    /// an image is in one, or `asks_registry`.
     pub fn of_sources(
         arguments: &ReadArguments,
         sources: &[ImageReference],
         asks_registry: bool,
+        cancel: Cancel,
     ) -> Result<Self, Failure> {
         let clock = source_date_epoch()?;
-        let cancel = arguments.cancel()?;
         let observer = progress::observer(arguments.run.form(), arguments.run.verbose);
         let mut options = Image::options()
             .implied_mtime(clock.unwrap_or(0))
@@ -169,9 +175,7 @@ impl Job {
             options = options.work_dir(directory);
         }
         if asks_registry || sources.iter().any(|source| matches!(source, ImageReference::Docker(_))) {
-            let (remote, warnings) = arguments.remote.apply(options)?;
-            warnings.iter().for_each(|warning| observer.event(&Event::Warning(warning)));
-            options = remote;
+            options = arguments.remote(options, &*observer, &cancel)?;
         }
         if arguments.run.layer_cache_bytes > 0
             && let Some(directory) = cache::directory(arguments.cache())?
@@ -200,7 +204,7 @@ impl Job {
         let is_remote = |source: &ImageReference| matches!(source, ImageReference::Docker(_));
         let options = self.options.clone();
         let needs_remote = is_remote(&source) && !is_remote(&self.source);
-        let options = if needs_remote { arguments.remote(options, &*self.observer)? } else { options };
+        let options = if needs_remote { arguments.remote(options, &*self.observer, &self.cancel)? } else { options };
         let options = match (&self.source, &source) {
             // A login is for the first one's registry.
             (ImageReference::Docker(first), ImageReference::Docker(other)) if first.registry() != other.registry() => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use planish::ImageOptions;
+use planish::{Cancel, ImageOptions};
 use planish::PullPolicy;
 use planish::registry::{RegistryOptions, RetryPolicy};
 
@@ -62,8 +62,8 @@ impl RemoteArguments {
 
     /// Adds these options, and further ones from files and the environment, if the image is in a registry; also returns
     /// warnings for the user.
-    pub fn apply(&self, options: ImageOptions) -> Result<(ImageOptions, Vec<String>), Failure> {
-        let login = self.login.login()?;
+    pub fn apply(&self, options: ImageOptions, cancel: &Cancel) -> Result<(ImageOptions, Vec<String>), Failure> {
+        let login = self.login.login(cancel)?;
         let registry = RegistryOptions {
             plain_http: login.plain_http,
             https: login.https,

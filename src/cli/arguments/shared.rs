@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use planish::report::FetchVerification;
-use planish::{CacheRepository, SharedCache, SigningKey, VerifyingKey};
+use planish::{CacheRepository, Cancel, SharedCache, SigningKey, VerifyingKey};
 
 use crate::cli::exit::Failure;
 
@@ -54,7 +54,7 @@ impl SharedArguments {
     }
 
     /// Returns the repositories for all builds of a run; `None` if there are none.
-    pub fn cache(&self) -> Result<Option<SharedCache>, Failure> {
+    pub fn cache(&self, cancel: &Cancel) -> Result<Option<SharedCache>, Failure> {
         if !self.use_registry() {
             return Ok(None);
         }
@@ -64,9 +64,9 @@ impl SharedArguments {
         };
         let cache = SharedCache::default().verification(verification).timeout(self.cache_timeout);
         let cache = self.cache_from.iter().cloned().fold(cache, SharedCache::from);
-        let cache = verifying_keys(&self.verify_key)?.into_iter().fold(cache, SharedCache::verifying_key);
+        let cache = verifying_keys(&self.verify_key, cancel)?.into_iter().fold(cache, SharedCache::verifying_key);
         let cache = match &self.sign_key {
-            Some(path) => cache.sign(SigningKey::read(path)?),
+            Some(path) => cache.sign(SigningKey::read(path, cancel)?),
             None => cache,
         };
         Ok(Some(match self.cache_to.clone() {
@@ -77,6 +77,6 @@ impl SharedArguments {
 }
 
 /// Reads public keys.
-pub fn verifying_keys(paths: &[PathBuf]) -> Result<Vec<VerifyingKey>, Failure> {
-    Ok(paths.iter().map(VerifyingKey::read).collect::<Result<_, _>>()?)
+pub fn verifying_keys(paths: &[PathBuf], cancel: &Cancel) -> Result<Vec<VerifyingKey>, Failure> {
+    Ok(paths.iter().map(|path| VerifyingKey::read(path, cancel)).collect::<Result<_, _>>()?)
 }

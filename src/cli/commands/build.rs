@@ -147,6 +147,7 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     if arguments.shared.push() && arguments.verify != Verify::Full {
         return Err(Failure::Usage("--cache-to pushes what was verified: it needs --verify full".into()));
     }
+    let cancel = arguments.read.cancel()?;
     let Some(directory) = &arguments.output_dir else {
         if arguments.from_list.is_some() {
             return Err(Failure::Usage("--from-list needs --output-dir in place of --output".into()));
@@ -156,16 +157,16 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
             return Err(Failure::Usage(format!("a second image, {shown}, needs --output-dir in place of --output")));
         }
         let source = ImageReference::parse(&arguments.read.source).map_err(Error::from)?;
-        let job = read::Job::of_sources(&arguments.read, &[source], arguments.shared.use_registry())?;
+        let job = read::Job::of_sources(&arguments.read, &[source], arguments.shared.use_registry(), cancel)?;
         let output = arguments.output.as_deref().unwrap_or(Path::new(""));
-        let shared = arguments.shared.cache()?;
+        let shared = arguments.shared.cache(&job.cancel)?;
         return build(arguments, &job, shared.as_ref(), job.source.clone(), output);
     };
     if matches!(arguments.verity, Some(VerityPlace::File(_))) {
         return Err(Failure::Usage("--verity FILE is for one image: with --output-dir, use --verity append".into()));
     }
     let texts = match &arguments.from_list {
-        Some(list) => several::read_list(list)?,
+        Some(list) => several::read_list(list, &cancel)?,
         None => std::iter::once(&arguments.read.source).chain(&arguments.more).cloned().collect(),
     };
     // The names of all images count, so that those of two shards can be in one directory.
@@ -174,9 +175,9 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
         sources = shard.of(sources);
     }
     let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
-    let job = read::Job::of_sources(&arguments.read, &references, arguments.shared.use_registry())?;
+    let job = read::Job::of_sources(&arguments.read, &references, arguments.shared.use_registry(), cancel)?;
     several::make_directory(directory)?;
-    let shared = arguments.shared.cache()?;
+    let shared = arguments.shared.cache(&job.cancel)?;
     let one = |named: several::NamedSource| build(arguments, &job, shared.as_ref(), named.source, &named.output);
     several::each(sources, one, || job.cancel.check().is_err(), job.summary == read::Summary::None)
 }

@@ -1,6 +1,8 @@
 //! `planish man`.
 
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use clap_mangen::Man;
@@ -80,8 +82,10 @@ fn without_breaks(page: &[u8]) -> Vec<u8> {
 
 fn write_all(command: &clap::Command, directory: &std::path::Path) -> Result<(), Failure> {
     let name = command.get_display_name().unwrap_or_else(|| command.get_name());
-    let path = directory.join(format!("{name}.1"));
-    std::fs::write(&path, page(command)?).map_err(Error::io("write", &path))?;
+    let (path, page) = (directory.join(format!("{name}.1")), page(command)?);
+    // A pipe without a reader would block the program forever.
+    let file = File::options().write(true).create(true).truncate(true).custom_flags(libc::O_NONBLOCK).open(&path);
+    file.and_then(|mut file| file.write_all(&page)).map_err(Error::io("write", &path))?;
     command.get_subcommands().try_for_each(|inner| write_all(inner, directory))
 }
 

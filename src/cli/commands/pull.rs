@@ -41,7 +41,7 @@ pub struct PullArguments {
 pub fn run(arguments: &PullArguments) -> Result<(), Failure> {
     let job = read::Job::of(&arguments.read)?;
     if let Some(output) = &arguments.output {
-        let keys = shared::verifying_keys(&arguments.verify_key)?;
+        let keys = shared::verifying_keys(&arguments.verify_key, &job.cancel)?;
         let mut builder = keys.into_iter().fold(job.builder()?.replace(arguments.force), Builder::verifying_key);
         if let Some(report) = &arguments.report {
             builder = builder.report_file(report);

@@ -50,7 +50,7 @@ pub fn run(arguments: &PushArguments) -> Result<(), Failure> {
         options = options.subject(&job.open_other(job.other(&arguments.read, subject)?)?)?;
     }
     if let Some(path) = &arguments.sign_key {
-        options = options.sign(SigningKey::read(path)?);
+        options = options.sign(SigningKey::read(path, &job.cancel)?);
     }
     let result = job.builder()?.push_filesystem(&arguments.file, &options);
     job.observer.end();

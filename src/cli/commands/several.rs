@@ -1,13 +1,12 @@
 //! `planish build A B … --output-dir DIR`: several images in one run.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use planish::{Error, Escaped, ImageReference};
+use planish::{Cancel, Error, Escaped, ImageReference};
 
 use crate::cli::exit::{self, Failure};
 
@@ -46,15 +45,11 @@ pub fn named<'a>(
 /// The most bytes of a list of images.
 const LIST_MAX: u64 = 16 << 20;
 
-/// Reads a list of images: a source a line. Empty lines and lines that begin with `#` do not count, nor do spaces around a
+/// Reads a list of images, which may be a pipe: a source a line. Empty lines and lines that begin with `#` do not count, nor do spaces around a
 /// source.
-pub fn read_list(path: &Path) -> Result<Vec<OsString>, Failure> {
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::io("open", path))?;
-    file.take(LIST_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-    if bytes.len() as u64 > LIST_MAX {
-        return Err(Failure::Usage(format!("--from-list: the file has more than {LIST_MAX} bytes")));
-    }
+pub fn read_list(path: &Path, cancel: &Cancel) -> Result<Vec<OsString>, Failure> {
+    let bytes = planish::read_all(path, LIST_MAX, cancel)?
+        .ok_or_else(|| Failure::Usage(format!("--from-list: the file has more than {LIST_MAX} bytes")))?;
     let lines = bytes.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
     let sources = lines.filter(|line| !line.is_empty() && !line.starts_with(b"#"));
     Ok(sources.map(|source| OsString::from_vec(source.to_vec())).collect())

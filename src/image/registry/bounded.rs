@@ -1,12 +1,13 @@
 //! Reads small local files, completely or not at all.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::patient;
 
 /// The time limit for data from a pipe, such as a shell's `<(command)`, which may never be written to.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -17,8 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 ///
 /// The file cannot be opened or read; a pipe has no data for five seconds.
 pub fn read(path: &Path, max: u64) -> io::Result<Option<(Vec<u8>, Metadata)>> {
-    // Opening a pipe without a writer would block forever.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+    let file = patient::open(path)?;
     let metadata = file.metadata()?;
     let mut bytes = Vec::new();
     let mut bounded = Patient { file: &file, waits: !metadata.is_file() }.take(max.saturating_add(1));
@@ -63,7 +63,7 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 std::thread::sleep(Duration::from_millis(200));
-                let mut pipe = OpenOptions::new().write(true).open(&path).unwrap();
+                let mut pipe = File::options().write(true).open(&path).unwrap();
                 pipe.write_all(b"ab").unwrap();
                 std::thread::sleep(Duration::from_millis(200));
                 pipe.write_all(b"c").unwrap();

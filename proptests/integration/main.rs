@@ -40,4 +40,5 @@ mod stop;
 mod support;
 mod tools;
 mod usage;
+mod variables;
 mod verify;

@@ -15,6 +15,7 @@ mod progress;
 mod signals;
 mod stdout;
 mod summary;
+mod variables;
 mod version;
 
 use std::ffi::OsString;

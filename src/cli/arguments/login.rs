@@ -30,7 +30,7 @@ pub struct LoginArguments {
     #[arg(long, value_name = "USER[:PASS]", value_parser = login)]
     creds: Option<Secret>,
     /// Read the password for --creds USER from stdin: one line
-    #[arg(long, requires = "creds")]
+    #[arg(long)]
     password_stdin: bool,
     /// Use no credentials, even if some are stored
     #[arg(long, conflicts_with_all = ["authfile", "creds"])]

@@ -18,16 +18,16 @@ pub struct SharedArguments {
     #[arg(long, value_name = "REPO")]
     cache_to: Option<CacheRepository>,
     /// Fail if the filesystem cannot be pushed there; by default that is a warning
-    #[arg(long, hide_short_help = true, requires = "cache_to")]
+    #[arg(long, hide_short_help = true)]
     cache_to_required: bool,
     /// Proof of what is taken from a repository
     #[arg(long, hide_short_help = true, value_name = "HOW", default_value = "digest")]
     cache_verify: CacheVerify,
     /// Take only what is signed by this public key of minisign; may be repeated
-    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "cache_from")]
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     verify_key: Vec<PathBuf>,
     /// Sign what is pushed with this secret key of minisign, which has no password
-    #[arg(long, hide_short_help = true, value_name = "FILE", requires = "cache_to")]
+    #[arg(long, hide_short_help = true, value_name = "FILE")]
     sign_key: Option<PathBuf>,
     /// Seconds that taking or pushing a filesystem may last
     #[arg(long, hide_short_help = true, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]

@@ -30,7 +30,7 @@ pub struct BuildArguments {
           conflicts_with_all = ["source", "more"])]
     from_list: Option<PathBuf>,
     /// Build the part with this number, from 0, of the N parts of the list: lines I, I+N, I+2N …
-    #[arg(long, value_name = "I/N", help_heading = "Output", requires = "from_list", hide_short_help = true)]
+    #[arg(long, value_name = "I/N", help_heading = "Output", hide_short_help = true)]
     shard: Option<several::Shard>,
     /// Replace an existing output, and any file at --report
     #[arg(long, help_heading = "Output")]
@@ -146,6 +146,10 @@ fn file_path(path: OsString, not_stdout: &'static str) -> Result<PathBuf, &'stat
 pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
     if arguments.shared.push() && arguments.verify != Verify::Full {
         return Err(Failure::Usage("--cache-to pushes what was verified: it needs --verify full".into()));
+    }
+    // The parser does not miss a list where the source contradicts it.
+    if arguments.shard.is_some() && arguments.from_list.is_none() {
+        return Err(Failure::Usage("--shard is a part of a list: it needs --from-list".into()));
     }
     let cancel = arguments.read.cancel()?;
     let Some(directory) = &arguments.output_dir else {

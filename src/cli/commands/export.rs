@@ -18,10 +18,10 @@ pub struct ExportArguments {
     #[arg(short, long, value_name = "FILE", help_heading = "Output")]
     output: Option<PathBuf>,
     /// Replace an existing output
-    #[arg(long, help_heading = "Output", requires = "output")]
+    #[arg(long, help_heading = "Output")]
     force: bool,
     /// Print a report as JSON on stdout
-    #[arg(long, help_heading = "Output", requires = "output")]
+    #[arg(long, help_heading = "Output")]
     json: bool,
     #[command(flatten)]
     inject: inject::InjectArguments,

@@ -23,14 +23,14 @@ pub struct PullArguments {
           value_parser = OsStringValueParser::new().try_map(build::output_path))]
     output: Option<PathBuf>,
     /// Write the report of its build, which was pushed with it, to a file; an earlier report is replaced
-    #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output",
+    #[arg(long, value_name = "FILE", help_heading = "Output",
           value_parser = OsStringValueParser::new().try_map(build::report_path))]
     report: Option<PathBuf>,
     /// Pull only what is signed by this public key of minisign; may be repeated
-    #[arg(long, value_name = "FILE", requires = "output", help_heading = "Output")]
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
     verify_key: Vec<PathBuf>,
     /// Replace an existing output, and any file at --report
-    #[arg(long, requires = "output", help_heading = "Output")]
+    #[arg(long, help_heading = "Output")]
     force: bool,
     /// Print the result as JSON
     #[arg(long)]

@@ -28,7 +28,6 @@ pub struct VerifyArguments {
     #[arg(
         long,
         value_name = "FILE|append",
-        requires = "root_hash",
         value_parser = OsStringValueParser::new().try_map(build::verity_place)
     )]
     verity: Option<VerityPlace>,

@@ -178,8 +178,7 @@ fn make<'a>(
     let key = key::of(&image, &plan, read, tools).digest;
     let keeps = options.verify && options.fsck;
     let shared = options.shared.as_ref().map(|cache| {
-        let host = input.registry();
-        Shared::new(cache, &key, (&image, &injected), (host.as_deref(), read), progress, cancel)
+        Shared::new(cache, &key, (&image, &injected), read, progress, cancel)
     });
     let mut reuse =
         options.reuse.as_ref().and_then(|reuse| Reuse::new(reuse, keeps, &key, read.jobs, progress, cancel));

@@ -295,15 +295,6 @@ impl ImageOptions {
         self
     }
 
-    /// Drops the login that was given for one registry, for images of another one.
-    #[must_use]
-    pub fn without_given_login(mut self) -> Self {
-        if let Some(remote) = &mut self.read.remote {
-            remote.registry.credentials.given = None;
-        }
-        self
-    }
-
     fn remote(&mut self) -> &mut PullOptions {
         self.read.remote.get_or_insert_default()
     }

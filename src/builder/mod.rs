@@ -523,18 +523,6 @@ impl Input {
         source.into_iter().chain(cache).collect()
     }
 
-    /// Returns the registry that the image is in.
-    pub fn registry(&self) -> Option<String> {
-        let source = match self {
-            Self::Image(image) => ImageReference::parse(image.source().as_ref()).ok()?,
-            Self::Source(source, _) => source.clone(),
-        };
-        match source {
-            ImageReference::Docker(reference) => Some(reference.registry().to_owned()),
-            _ => None,
-        }
-    }
-
     /// Returns the files of credentials and certificates that may be read.
     #[cfg(feature = "registry")]
     pub fn files(&self) -> Vec<&Path> {

@@ -30,7 +30,7 @@ impl<'a> Shared<'a> {
         cache: &'a SharedCache,
         _: &'a Digest,
         _: (&'a OpenImage, &'a Injected<'a>),
-        _: (Option<&str>, &'a ReadOptions),
+        _: &'a ReadOptions,
         _: &'a dyn Progress,
         _: &'a Cancel,
     ) -> Self {

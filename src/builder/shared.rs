@@ -24,7 +24,7 @@ use crate::digest::Digest;
 use crate::engine::timing::StageTimer;
 use crate::error::{Error, ErrorKind, Fault, RegistryProblem, Result};
 use crate::ext4::Filesystem;
-use crate::image::registry::{CredentialSources, RegistryOptions, RetryPolicy};
+use crate::image::registry::{RegistryOptions, RetryPolicy};
 use crate::image::{ImageReference, OpenImage, PullPolicy};
 use crate::output::report::{FetchReport, FetchVerification, Report};
 use crate::progress::{Event, Progress, Stage};
@@ -64,6 +64,14 @@ impl FromStr for CacheRepository {
             }
             _ => Err(FORM),
         }
+    }
+}
+
+impl CacheRepository {
+    /// Returns its registry, as `HOST[:PORT]`.
+    #[must_use]
+    pub fn registry(&self) -> &str {
+        self.reference.registry()
     }
 }
 
@@ -148,10 +156,6 @@ impl SharedCache {
     pub(crate) fn pushes(&self) -> bool {
         self.to.is_some()
     }
-
-    fn names(&self) -> impl Iterator<Item = &CacheRepository> {
-        self.to.iter().chain(self.from.iter().map(|(repository, _)| repository))
-    }
 }
 
 /// One build that shares filesystems.
@@ -161,25 +165,21 @@ pub(crate) struct Shared<'a> {
     image: &'a OpenImage,
     injected: &'a Injected<'a>,
     read: &'a ReadOptions,
-    /// The registry that a given login is for.
-    login_host: String,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
 }
 
 impl<'a> Shared<'a> {
-    /// Returns the build of a key. `host` is the registry of the image, if it is in one.
+    /// Returns the build of a key.
     pub fn new(
         cache: &'a SharedCache,
         key: &'a Digest,
         (image, injected): (&'a OpenImage, &'a Injected<'a>),
-        (host, read): (Option<&str>, &'a ReadOptions),
+        read: &'a ReadOptions,
         progress: &'a dyn Progress,
         cancel: &'a Cancel,
     ) -> Self {
-        let first = || cache.names().next().map(|repository| repository.reference.registry());
-        let login_host = host.or_else(first).unwrap_or_default().to_owned();
-        Self { cache, key, image, injected, read, login_host, progress, cancel }
+        Self { cache, key, image, injected, read, progress, cancel }
     }
 
     /// Returns the tag of the build key.
@@ -244,7 +244,7 @@ impl<'a> Shared<'a> {
         cancel: &Cancel,
         timer: &mut StageTimer<'_>,
     ) -> Result<Option<FetchedFilesystem>> {
-        let options = self.requests(&from.reference, true);
+        let options = self.requests(true);
         let repository = Repository::open(&from.reference, &options, self.read, self.progress, cancel)?;
         let looked_up = timer.run(Stage::Open, None, || {
             let Some(found) = self.find(&repository)? else { return Ok(None) };
@@ -355,7 +355,7 @@ impl<'a> Shared<'a> {
             return Err(impossible("a filesystem that was not verified is not pushed").into());
         };
         let text = portable(report).ok_or_else(|| impossible("its report is too large"))?;
-        let options = self.requests(&to.reference, false);
+        let options = self.requests(false);
         let repository = Repository::open(&to.reference, &options, self.read, self.progress, cancel)?;
         if report.reused && timer.run(Stage::Open, None, || Ok(matches!(self.find(&repository), Ok(Some(_)))))? {
             return Ok(());
@@ -393,13 +393,11 @@ impl<'a> Shared<'a> {
     }
 
     /// Returns the options of requests to a repository: without mirrors, which may not have what was just pushed.
-    fn requests(&self, reference: &Reference, is_fetch: bool) -> RegistryOptions {
+    fn requests(&self, is_fetch: bool) -> RegistryOptions {
         let usual = self.read.remote.as_ref().map(|remote| remote.registry.clone()).unwrap_or_default();
-        let given = usual.credentials.given.clone().filter(|_| reference.registry() == self.login_host);
         let RetryPolicy { tries, connect, idle, .. } = usual.patience;
         let idle = if is_fetch { idle.min(IDLE) } else { idle };
         RegistryOptions {
-            credentials: CredentialSources { given, ..usual.credentials },
             mirrors: Vec::new(),
             patience: RetryPolicy { tries: tries.min(TRIES), connect: connect.min(CONNECT), idle, ..usual.patience },
             ..usual

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use planish::registry::Mirror;
 use planish::registry::ProxyOptions;
-use planish::registry::{Credential, CredentialSources, Secret};
+use planish::registry::{Credential, CredentialSources, GivenCredential, Secret};
 use planish::registry::{NamedCertificates, TlsOptions};
 use planish::{Cancel, Error, PatientReader};
 
@@ -73,13 +73,13 @@ pub struct Login {
 
 impl LoginArguments {
     /// Reads the environment, the system's certificates, and stdin with `--password-stdin`. Called only for an image in
-    /// a registry.
-    pub fn login(&self, cancel: &Cancel) -> Result<Login, Failure> {
+    /// a registry. `host` is the one that a given login is for.
+    pub fn login(&self, host: Option<&str>, cancel: &Cancel) -> Result<Login, Failure> {
         let stdin = PatientReader::stdin(cancel).map_err(Error::io("open", "standard input"))?;
-        self.login_from(&Environment::of_process(), stdin)
+        self.login_from(&Environment::of_process(), host, stdin)
     }
 
-    fn login_from(&self, environment: &Environment, stdin: impl Read) -> Result<Login, Failure> {
+    fn login_from(&self, environment: &Environment, host: Option<&str>, stdin: impl Read) -> Result<Login, Failure> {
         let (file, directories) = environment.certificates();
         let named = NamedCertificates::read(file.as_deref(), &directories);
         let mut warnings: Vec<String> = named.faults().map(|fault| fault.to_string()).collect();
@@ -93,7 +93,7 @@ impl LoginArguments {
         warnings.extend(environment.warnings());
         Ok(Login {
             credentials: CredentialSources {
-                given: self.given(stdin)?,
+                given: self.given(host, stdin)?,
                 none: self.no_creds,
                 authfile: self.authfile.clone(),
                 text: environment.credential_text()?,
@@ -116,7 +116,7 @@ impl LoginArguments {
         })
     }
 
-    fn given(&self, stdin: impl Read) -> Result<Option<Credential>, Failure> {
+    fn given(&self, host: Option<&str>, stdin: impl Read) -> Result<Option<GivenCredential>, Failure> {
         let usage = |text: &str| Failure::Usage(text.to_owned());
         let Some(creds) = &self.creds else { return Ok(None) };
         let (user, password) = match (creds.expose().split_once(':'), self.password_stdin) {
@@ -128,7 +128,11 @@ impl LoginArguments {
         if user.is_empty() {
             return Err(usage("--creds has no user"));
         }
-        Ok(Some(Credential::of_user(user.to_owned(), Secret::new(password))))
+        let host = host.ok_or_else(|| {
+            usage("--creds is for one registry, and those of --cache-from and --cache-to are several: use --authfile")
+        })?;
+        let credential = Credential::of_user(user.to_owned(), Secret::new(password));
+        Ok(Some(GivenCredential { host: host.to_owned(), credential }))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use planish::ImageReference;
 use planish::Timestamp;
 use planish::progress::{Event, Progress, Stage};
-use planish::{Builder, Cancel, Error, Image, ImageOptions};
+use planish::{Builder, CacheRepository, Cancel, Error, Image, ImageOptions};
 
 use super::cache::{self, CacheArguments};
 use super::{limits, remote, size};
@@ -64,14 +64,15 @@ struct RunArguments {
 }
 
 impl ReadArguments {
-    /// Adds the options for registries.
+    /// Adds the options for registries; a given login is for the one at `host`.
     fn remote(
         &self,
         options: ImageOptions,
+        host: Option<&str>,
         observer: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<ImageOptions, Failure> {
-        let (options, warnings) = self.remote.apply(options, cancel)?;
+        let (options, warnings) = self.remote.apply(options, host, cancel)?;
         warnings.iter().for_each(|warning| observer.event(&Event::Warning(warning)));
         Ok(options)
     }
@@ -145,15 +146,15 @@ impl Job {
     /// Reads arguments and environment, and installs signal handlers.
     pub fn of(arguments: &ReadArguments) -> Result<Self, Failure> {
         let source = ImageReference::parse(&arguments.source).map_err(Error::from)?;
-        Self::of_sources(arguments, &[source], false, arguments.cancel()?)
+        Self::of_sources(arguments, &[source], &[], arguments.cancel()?)
     }
 
-    /// Prepares a run for several images, which `cancel` ends, and returns the job for the first. Registries are used if
-    /// an image is in one, or `asks_registry`.
+    /// Prepares a run for several images, which `cancel` ends, and returns the job for the first. `repositories` share
+    /// finished filesystems.
     pub fn of_sources(
         arguments: &ReadArguments,
         sources: &[ImageReference],
-        asks_registry: bool,
+        repositories: &[&CacheRepository],
         cancel: Cancel,
     ) -> Result<Self, Failure> {
         let clock = source_date_epoch()?;
@@ -174,8 +175,8 @@ impl Job {
         if let Some(directory) = arguments.run.work_dir.clone().or_else(|| environment("TMPDIR").map(PathBuf::from)) {
             options = options.work_dir(directory);
         }
-        if asks_registry || sources.iter().any(|source| matches!(source, ImageReference::Docker(_))) {
-            options = arguments.remote(options, &*observer, &cancel)?;
+        if !repositories.is_empty() || sources.iter().any(|source| registry(source).is_some()) {
+            options = arguments.remote(options, login_host(sources, repositories), &*observer, &cancel)?;
         }
         if arguments.run.layer_cache_bytes > 0
             && let Some(directory) = cache::directory(arguments.cache())?
@@ -201,16 +202,10 @@ impl Job {
             return Err(Failure::Usage("only one image can be read from standard input".into()));
         }
         let source = ImageReference::parse(text).map_err(Error::from)?;
-        let is_remote = |source: &ImageReference| matches!(source, ImageReference::Docker(_));
         let options = self.options.clone();
-        let needs_remote = is_remote(&source) && !is_remote(&self.source);
-        let options = if needs_remote { arguments.remote(options, &*self.observer, &self.cancel)? } else { options };
-        let options = match (&self.source, &source) {
-            // A login is for the first one's registry.
-            (ImageReference::Docker(first), ImageReference::Docker(other)) if first.registry() != other.registry() => {
-                options.without_given_login()
-            }
-            _ => options,
+        let options = match registry(&source).filter(|_| registry(&self.source).is_none()) {
+            Some(host) => arguments.remote(options, Some(host), &*self.observer, &self.cancel)?,
+            None => options,
         };
         Ok((source, options))
     }
@@ -239,6 +234,21 @@ impl Job {
         let builder = Builder::from_source(source, self.options.clone())?;
         Ok(builder.search_path(environment("PATH").unwrap_or_default()))
     }
+}
+
+/// Returns the registry of an image.
+fn registry(source: &ImageReference) -> Option<&str> {
+    match source {
+        ImageReference::Docker(reference) => Some(reference.registry()),
+        _ => None,
+    }
+}
+
+/// Returns the registry that a given login is for: that of the first image in one, else that of all repositories.
+fn login_host<'a>(sources: &'a [ImageReference], repositories: &[&'a CacheRepository]) -> Option<&'a str> {
+    let mut hosts = repositories.iter().map(|repository| repository.registry());
+    let of_all = hosts.next().filter(|first| hosts.all(|host| host == *first));
+    sources.iter().find_map(registry).or(of_all)
 }
 
 /// Returns the seconds in `SOURCE_DATE_EPOCH`.

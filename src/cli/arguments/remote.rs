@@ -61,9 +61,14 @@ impl RemoteArguments {
     }
 
     /// Adds these options, and further ones from files and the environment, if the image is in a registry; also returns
-    /// warnings for the user.
-    pub fn apply(&self, options: ImageOptions, cancel: &Cancel) -> Result<(ImageOptions, Vec<String>), Failure> {
-        let login = self.login.login(cancel)?;
+    /// warnings for the user. A given login is for the registry `login_host`.
+    pub fn apply(
+        &self,
+        options: ImageOptions,
+        login_host: Option<&str>,
+        cancel: &Cancel,
+    ) -> Result<(ImageOptions, Vec<String>), Failure> {
+        let login = self.login.login(login_host, cancel)?;
         let registry = RegistryOptions {
             plain_http: login.plain_http,
             https: login.https,

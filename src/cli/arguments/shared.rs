@@ -43,9 +43,9 @@ enum CacheVerify {
 }
 
 impl SharedArguments {
-    /// Returns true if a registry may be asked.
-    pub fn use_registry(&self) -> bool {
-        self.cache_to.is_some() || !self.cache_from.is_empty()
+    /// Returns the repositories that may be asked.
+    pub fn repositories(&self) -> Vec<&CacheRepository> {
+        self.cache_to.iter().chain(&self.cache_from).collect()
     }
 
     /// Returns true if a new filesystem is pushed.
@@ -55,7 +55,7 @@ impl SharedArguments {
 
     /// Returns the repositories for all builds of a run; `None` if there are none.
     pub fn cache(&self, cancel: &Cancel) -> Result<Option<SharedCache>, Failure> {
-        if !self.use_registry() {
+        if self.repositories().is_empty() {
             return Ok(None);
         }
         let verification = match self.cache_verify {

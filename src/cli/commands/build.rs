@@ -161,7 +161,7 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
             return Err(Failure::Usage(format!("a second image, {shown}, needs --output-dir in place of --output")));
         }
         let source = ImageReference::parse(&arguments.read.source).map_err(Error::from)?;
-        let job = read::Job::of_sources(&arguments.read, &[source], arguments.shared.use_registry(), cancel)?;
+        let job = read::Job::of_sources(&arguments.read, &[source], &arguments.shared.repositories(), cancel)?;
         let output = arguments.output.as_deref().unwrap_or(Path::new(""));
         let shared = arguments.shared.cache(&job.cancel)?;
         return build(arguments, &job, shared.as_ref(), job.source.clone(), output);
@@ -179,7 +179,7 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
         sources = shard.of(sources);
     }
     let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
-    let job = read::Job::of_sources(&arguments.read, &references, arguments.shared.use_registry(), cancel)?;
+    let job = read::Job::of_sources(&arguments.read, &references, &arguments.shared.repositories(), cancel)?;
     several::make_directory(directory)?;
     let shared = arguments.shared.cache(&job.cancel)?;
     let one = |named: several::NamedSource| build(arguments, &job, shared.as_ref(), named.source, &named.output);

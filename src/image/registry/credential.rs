@@ -54,6 +54,15 @@ impl Credential {
     }
 }
 
+/// A credential that the caller gives for one registry: it is sent to no other one, such as a mirror.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenCredential {
+    /// The registry, as `HOST[:PORT]`.
+    pub host: String,
+    /// The credential.
+    pub credential: Credential,
+}
+
 /// A credential with its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredCredential {
@@ -90,9 +99,8 @@ pub struct AuthText {
 /// The sources of credentials.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialSources {
-    /// The credential of `--creds`, which takes precedence over all other sources. It is for one registry: requests to
-    /// another one, such as a mirror, must omit it.
-    pub given: Option<Credential>,
+    /// The credential of `--creds`, which takes precedence over all other sources.
+    pub given: Option<GivenCredential>,
     /// True to use no credentials: `--no-creds`.
     pub none: bool,
     /// The only file to be read, which must exist: `--authfile`.
@@ -134,8 +142,8 @@ fn find_within(
     if sources.none {
         return Ok(found(Credential::Anonymous, "--no-creds"));
     }
-    if let Some(credential) = &sources.given {
-        return Ok(found(credential.clone(), "--creds"));
+    if let Some(given) = sources.given.as_ref().filter(|given| key::is_same(&given.host, host)) {
+        return Ok(found(given.credential.clone(), "--creds"));
     }
     let mut search = Search { host, repository, sources, seconds, cancel, unasked: Vec::new() };
     let mut found = search.first()?.unwrap_or_else(|| found(Credential::Anonymous, "none found"));

@@ -30,7 +30,7 @@ mod wire;
 
 use oci_client::Reference;
 
-pub use self::credential::{AuthText, Credential, CredentialSources, Secret};
+pub use self::credential::{AuthText, Credential, CredentialSources, GivenCredential, Secret};
 pub use self::proxy::ProxyOptions;
 pub use self::tls::{NamedCertificates, TlsOptions};
 pub(crate) use blob::BlobRequest;
@@ -103,11 +103,9 @@ impl Registry {
         let net = Net::start()?;
         let registry = reference.registry();
         let mirrors = options.mirrors.iter().filter(|mirror| mirror.registry == registry);
-        // The given credential is for the registry, and not for mirrors.
-        let stored = CredentialSources { given: None, ..options.credentials.clone() };
-        let hosts = mirrors.map(|mirror| (mirror.host.as_str(), &stored)).chain([(registry, &options.credentials)]);
+        let hosts = mirrors.map(|mirror| mirror.host.as_str()).chain([registry]);
         let endpoints = hosts
-            .map(|(host, sources)| Endpoint::new(host, reference.repository(), sources.clone(), options))
+            .map(|host| Endpoint::new(host, reference.repository(), options.credentials.clone(), options))
             .collect::<Result<_>>()?;
         Ok(Self { net, endpoints, http: Http::new(options) })
     }

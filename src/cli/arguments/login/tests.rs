@@ -2,6 +2,8 @@ use clap::Parser;
 
 use super::*;
 
+const HOST: &str = "registry.example";
+
 #[derive(Debug, Parser)]
 struct Only {
     #[command(flatten)]
@@ -15,15 +17,19 @@ fn parse(arguments: &str) -> Result<LoginArguments, String> {
 
 fn login(arguments: &str, stdin: &str) -> Result<Login, String> {
     let nothing = Environment::from_iter([("HOME", "/h")]);
-    match parse(arguments)?.login_from(&nothing, stdin.as_bytes()) {
+    match parse(arguments)?.login_from(&nothing, Some(HOST), stdin.as_bytes()) {
         Ok(login) => Ok(login),
         Err(Failure::Usage(text)) => Err(text),
         Err(other) => Err(format!("{other:?}")),
     }
 }
 
-fn password(user: &str, password: &str) -> Option<Credential> {
-    Some(Credential::Password { user: user.into(), password: Secret::new(password.into()) })
+fn given(credential: Credential) -> Option<GivenCredential> {
+    Some(GivenCredential { host: HOST.into(), credential })
+}
+
+fn password(user: &str, password: &str) -> Option<GivenCredential> {
+    given(Credential::Password { user: user.into(), password: Secret::new(password.into()) })
 }
 
 #[test]
@@ -33,7 +39,7 @@ fn a_login_is_given_on_the_command_line_or_on_stdin() {
         ("--creds me:hunter2", "", password("me", "hunter2")),
         ("--creds me:a:b", "", password("me", "a:b")),
         ("--creds me:", "", password("me", "")),
-        ("--creds <token>:hunter2", "", Some(Credential::IdentityToken(Secret::new("hunter2".into())))),
+        ("--creds <token>:hunter2", "", given(Credential::IdentityToken(Secret::new("hunter2".into())))),
         ("--creds me --password-stdin", "hunter2\n", password("me", "hunter2")),
         ("--creds me --password-stdin", " hunter2 \r\n", password("me", " hunter2 ")),
         ("--creds me --password-stdin", "hunter2", password("me", "hunter2")),
@@ -65,7 +71,6 @@ fn flags_that_exclude_each_other_are_refused_without_their_values() {
     for arguments in [
         "--creds me:hunter2 --no-creds",
         "--authfile f --no-creds",
-        "--password-stdin",
         "--creds me:hunter2 --registry-mirror a/b",
         "--creds me:hunter2 --tls-verify=perhaps",
     ] {

@@ -5,6 +5,11 @@ pub const HUB_SERVER: &str = "https://index.docker.io/v1/";
 const HUB: &str = "docker.io";
 const HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
 
+/// Returns true if two names are those of one registry.
+pub fn is_same(host: &str, other: &str) -> bool {
+    host_of(host) == host_of(other)
+}
+
 /// Returns the server names for a helper: docker and podman name the Hub differently.
 pub fn servers(host: &str) -> Vec<&str> {
     if host_of(host) == HUB { vec![HUB_SERVER, HUB] } else { vec![host] }

@@ -161,7 +161,12 @@ fn sources_are_used_in_order() {
     assert_eq!(machine.found(), pair("named:p", "DIR/named"));
     machine.sources.authfile = Some(machine.path("other"));
     assert_eq!(machine.found(), pair("anonymous", "none found"));
-    machine.sources.given = Some(Credential::of_user("given".into(), Secret::new("p".into())));
+    let credential = Credential::of_user("given".into(), Secret::new("p".into()));
+    let given = |host: &str| Some(GivenCredential { host: host.into(), credential: credential.clone() });
+    machine.sources.authfile = Some(machine.path("named"));
+    machine.sources.given = given("quay.io.example");
+    assert_eq!(machine.found(), pair("named:p", "DIR/named"));
+    machine.sources.given = given("Quay.io");
     assert_eq!(machine.found(), pair("given:p", "--creds"));
     machine.sources.none = true;
     assert_eq!(machine.found(), pair("anonymous", "--no-creds"));
@@ -422,6 +427,7 @@ fn a_credential_file_readable_by_others_is_a_warning() {
 fn debug_output_has_no_secret() {
     let secret = || Secret::new("hunter2".into());
     let given = Some(Credential::of_user("me".into(), secret()));
+    let given = given.map(|credential| GivenCredential { host: "quay.io".into(), credential });
     let sources = CredentialSources { given, ..CredentialSources::default() };
     let found = find("quay.io", "a", &sources, &Cancel::default()).unwrap();
     let others = [Credential::Bearer(secret()), Credential::IdentityToken(secret())];

@@ -73,6 +73,11 @@ impl CacheRepository {
     pub fn registry(&self) -> &str {
         self.reference.registry()
     }
+
+    /// Returns the reference without tag and digest.
+    pub(crate) fn reference(&self) -> &Reference {
+        &self.reference
+    }
 }
 
 impl fmt::Display for CacheRepository {
@@ -86,7 +91,7 @@ impl fmt::Display for CacheRepository {
 #[derive(Debug, Clone)]
 pub struct SharedCache {
     from: Vec<(CacheRepository, Arc<AtomicBool>)>,
-    to: Option<CacheRepository>,
+    to: Option<(CacheRepository, Arc<AtomicBool>)>,
     to_required: bool,
     verification: FetchVerification,
     keys: Vec<VerifyingKey>,
@@ -113,7 +118,7 @@ impl SharedCache {
     /// Pushes what was built and verified to this repository. Default: nothing is pushed.
     #[must_use]
     pub fn to(mut self, repository: CacheRepository) -> Self {
-        self.to = Some(repository);
+        self.to = Some((repository, Arc::default()));
         self
     }
 
@@ -224,9 +229,7 @@ impl<'a> Shared<'a> {
                 Ok(None) => self.progress.event(&Event::Remark(&format!("--cache-from {repository} does not have it"))),
                 Err(error) if error.ends_the_run() => return Err(error),
                 Err(error) => {
-                    // A damaged or wrong entry says nothing about the next one.
-                    let is_down = matches!(error.fault(), Fault::Registry | Fault::Credentials);
-                    failed.store(is_down, Ordering::Relaxed);
+                    failed.store(is_down(&error), Ordering::Relaxed);
                     let text = format!("--cache-from {repository}: {error}: nothing is taken from there");
                     self.progress.event(&Event::Warning(&text));
                     to.file().set_len(0).map_err(Error::io("truncate", to.path()))?;
@@ -321,15 +324,19 @@ impl<'a> Shared<'a> {
     ///
     /// The push is required and fails; the run was cancelled.
     pub fn push(&self, report: &Report, filesystem: &PartialFile, timer: &mut StageTimer<'_>) -> Result<()> {
-        let Some(to) = &self.cache.to else { return Ok(()) };
+        let Some((to, failed)) = &self.cache.to else { return Ok(()) };
         if let Some(FetchReport { repository, verification, .. }) = &report.fetched
             && (*verification == FetchVerification::Digest || *repository == to.name)
         {
             return Ok(());
         }
+        if failed.load(Ordering::Relaxed) && !self.cache.to_required {
+            return Ok(());
+        }
         match self.in_time(to, |cancel| self.push_to(to, report, filesystem, cancel, timer)) {
             Err(error) if self.cache.to_required || error.ends_the_run() => Err(error),
             Err(error) => {
+                failed.store(is_down(&error), Ordering::Relaxed);
                 self.progress.event(&Event::Warning(&format!("--cache-to {to}: {error}: nothing is pushed there")));
                 Ok(())
             }
@@ -416,6 +423,12 @@ fn portable(report: &Report) -> Option<Vec<u8>> {
     }
     report.as_object_mut()?.insert("seconds".into(), serde_json::json!([]));
     serde_json::to_vec(&report).ok()
+}
+
+/// Returns true if a repository cannot be used for the next filesystem either. A damaged or wrong entry says nothing about
+/// it.
+fn is_down(error: &Error) -> bool {
+    matches!(error.fault(), Fault::Registry | Fault::Credentials)
 }
 
 fn is_missing(error: &Error) -> bool {

@@ -218,6 +218,14 @@ pub enum ErrorKind {
     /// A finished filesystem is pushed to a digest.
     #[error("a finished filesystem is pushed to a tag: a digest names what is there already")]
     PushToDigest,
+    /// Blobs are to be taken from something that is no repository of the registry.
+    #[error("{} is no repository of {registry}, to which the filesystem is pushed", crate::path::Escaped(.name.as_bytes()))]
+    MountFrom {
+        /// The repository, as given.
+        name: String,
+        /// The registry.
+        registry: String,
+    },
     /// A finished filesystem of a registry is asked for, and no request may be sent.
     #[error("a finished filesystem is pushed to a registry and pulled from there, and no request may be sent")]
     NoRequests,
@@ -385,6 +393,7 @@ impl Error {
             ErrorKind::BeyondDirect(_)
             | ErrorKind::NotInRegistry
             | ErrorKind::PushToDigest
+            | ErrorKind::MountFrom { .. }
             | ErrorKind::NoRequests
             | ErrorKind::NoManifest(_)
             | ErrorKind::OtherReport { .. }

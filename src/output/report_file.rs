@@ -1,5 +1,7 @@
 //! The report file: created before any work, to detect errors early, and published together with the filesystem.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 
 use crate::cancel::Cancel;
@@ -40,7 +42,20 @@ impl ReportFile {
     ///
     /// The report cannot be written; another file was created at its path meanwhile; the run was cancelled.
     pub fn write(self, report: &Report, cancel: &Cancel) -> Result<SyncedFile> {
-        report.write_json(self.partial.file()).map_err(|error| {
+        self.write_with(cancel, |file| report.write_json(file))
+    }
+
+    /// Writes and syncs the text of a report, which is not published yet.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::write`].
+    pub fn write_text(self, text: &[u8], cancel: &Cancel) -> Result<SyncedFile> {
+        self.write_with(cancel, |mut file| file.write_all(text))
+    }
+
+    fn write_with(self, cancel: &Cancel, write: impl FnOnce(&File) -> std::io::Result<()>) -> Result<SyncedFile> {
+        write(self.partial.file()).map_err(|error| {
             let written = self.partial.file().metadata().map_or(0, |metadata| metadata.len());
             self.output.write_error(written, error)
         })?;

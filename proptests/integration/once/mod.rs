@@ -5,6 +5,7 @@ mod bytes;
 mod decoded;
 mod fleet;
 mod key;
+mod push;
 mod reuse;
 mod shared;
 mod trust;

@@ -195,14 +195,17 @@ fn a_filesystem_is_among_the_referrers_of_its_image() {
     assert_eq!(list["manifests"][0]["artifactType"], super::written::TYPE);
 }
 
+/// An answer with a header, whatever the request.
+pub fn answer(status: u16, name: &'static str, value: &str) -> Fault {
+    Fault { status: Some(status), headers: vec![(name, value.into())], ..NONE }
+}
+
 #[test]
 fn a_registry_that_lists_referrers_gets_no_list() {
     let bench = Bench::new();
     let source = format!("oci:{}", bench.fixture("layered").display());
     succeeded(&bench.build(&source, "out.ext4", &["--free", "1M"]));
     let on = |method| On { method: Some(method), ..ANY };
-    let answer =
-        |status, name, value: &str| Fault { status: Some(status), headers: vec![(name, value.into())], ..NONE };
     let plan = |listed: &'static str| {
         Plan::new()
             .rule(on("POST"), answer(202, "Location", "/v2/fs/blobs/uploads/1"))

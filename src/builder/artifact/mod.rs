@@ -14,6 +14,7 @@ use self::repository::{FoundArtifact, Push, Pushed, Repository};
 use self::signature::{SigningKey, VerifyingKey};
 use crate::artifact::{ARTIFACT_TYPE, Artifact, REPORT_MAX, Subject};
 use crate::builder::image::{Image, ImageOptions};
+use crate::builder::shared::CacheRepository;
 use crate::builder::{Input, verify};
 use crate::cancel::Cancel;
 use crate::copy::{self, OpenFile};
@@ -22,7 +23,6 @@ use crate::engine::timing::StageTimer;
 use crate::error::{Error, ErrorKind, Result, ShownPath};
 use crate::image::{ImageReference, PullPolicy};
 use crate::output::publish::{Output, SyncedFile, publish};
-use crate::output::report::{FetchReport, FetchVerification, Report};
 use crate::output::report_file::ReportFile;
 use crate::patient;
 use crate::progress::Stage;
@@ -104,7 +104,7 @@ impl PushOptions {
         Ok(self)
     }
 
-    /// Takes blobs from another repository of the registry, given without the host, where the registry allows it.
+    /// Takes blobs from another repository of the registry, `NAME` or `HOST/NAME`, where the registry allows it.
     /// Default: they are sent.
     #[must_use]
     pub fn mount_from(mut self, repository: impl Into<String>) -> Self {
@@ -120,6 +120,19 @@ fn target(input: &Input) -> Result<(&Reference, String, &ImageOptions)> {
             Ok((reference, source.to_string(), options))
         }
         _ => Err(ErrorKind::NotInRegistry.into()),
+    }
+}
+
+/// Returns the name of another repository of the registry of a reference, which may be given with the registry. As in
+/// references, what has a dot or a colon before the first slash is a host.
+fn other_repository(reference: &Reference, name: &str) -> Result<String> {
+    let registry = reference.registry();
+    let host = name.split_once('/').map(|(first, _)| first);
+    let has_host = host.is_some_and(|host| host.contains(['.', ':']) || host == "localhost");
+    let whole = if has_host { name.to_owned() } else { format!("{registry}/{name}") };
+    match whole.parse::<CacheRepository>() {
+        Ok(other) if other.registry() == registry => Ok(other.reference().repository().to_owned()),
+        _ => Err(ErrorKind::MountFrom { name: name.to_owned(), registry: registry.to_owned() }.into()),
     }
 }
 
@@ -146,6 +159,7 @@ pub(crate) fn push(input: &Input, file: &Path, how: &PushOptions) -> Result<Arti
     if reference.digest().is_some() {
         return Err(ErrorKind::PushToDigest.into());
     }
+    let mount = how.mount.as_deref().map(|name| other_repository(reference, name)).transpose()?;
     let repository = repository(reference, options, false)?;
     let ImageOptions { progress, cancel, .. } = options;
     let opened = patient::open(file).map_err(Error::io("open", file))?;
@@ -154,10 +168,10 @@ pub(crate) fn push(input: &Input, file: &Path, how: &PushOptions) -> Result<Arti
     let bytes = opened.metadata().map_err(Error::io("examine", file))?.len();
     let mut timer = StageTimer::new(&**progress);
     let digest = timer.run(Stage::Digest, None, || copy::hash(source, &**progress, cancel))?;
-    let report = how.report.as_ref().map(|path| read_report(path, &digest, cancel)).transpose()?;
+    let report = how.report.as_ref().map(|path| read_report(path, &digest, bytes, cancel)).transpose()?;
     let report = report.as_ref().map(|(text, key)| (&**text, key));
     let tag = reference.tag().unwrap_or("latest");
-    let (subject, mount) = (how.subject.as_ref(), how.mount.as_deref());
+    let (subject, mount) = (how.subject.as_ref(), mount.as_deref());
     let signer = how.key.as_ref();
     let push = Push { source, bytes, digest: &digest, report, tag, subject, mount, signer };
     let Pushed { artifact, manifest_digest, sent } =
@@ -165,12 +179,12 @@ pub(crate) fn push(input: &Input, file: &Path, how: &PushOptions) -> Result<Arti
     Ok(ArtifactReport::of(name, &artifact, manifest_digest, file, sent))
 }
 
-/// Returns the text of a report and its build key, if it is the report of the filesystem with this digest.
-fn read_report(path: &Path, digest: &Digest, cancel: &Cancel) -> Result<(Vec<u8>, Digest)> {
+/// Returns the text of a report and its build key, if it is the report of the file with this digest and size.
+fn read_report(path: &Path, digest: &Digest, bytes: u64, cancel: &Cancel) -> Result<(Vec<u8>, Digest)> {
     let refused = || Error::from(ErrorKind::OtherReport { path: path.to_owned() });
     let text = patient::read_all(path, REPORT_MAX, cancel)?.ok_or_else(refused)?;
-    let report: Report = serde_json::from_slice(&text).map_err(|_| refused())?;
-    if report.filesystem.digest.as_ref() == Some(digest) { Ok((text, report.key)) } else { Err(refused()) }
+    let key = report::key_of_file(&text, digest, bytes).ok_or_else(refused)?;
+    Ok((text, key))
 }
 
 /// Pulls the filesystem of the reference to `output`, and the report of its build to `report_file`.
@@ -204,11 +218,10 @@ pub(crate) fn pull(
     output.require_unread(&input.files())?;
     let mut timer = StageTimer::new(progress);
     let found = timer.run(Stage::Open, None, || repository.find())?;
-    let signer = match keys {
-        [] => None,
-        keys => Some(signature::verify(&found.artifact, keys).map_err(|why| found.refused(why))?),
-    };
-    let report = report_file.is_some().then(|| pulled_report(&repository, &found)).transpose()?;
+    if !keys.is_empty() {
+        signature::verify(&found.artifact, keys).map_err(|why| found.refused(why))?;
+    }
+    let report = report_file.is_some().then(|| report_text(&repository, &found)).transpose()?;
     let partial = output.begin(cancel)?;
     timer.run(Stage::Transfer, Some(found.transfer_bytes()), || {
         repository.fetch(&found, partial.file(), &|at, error| output.write_error(at, error))
@@ -217,17 +230,11 @@ pub(crate) fn pull(
     timer.run(Stage::Digest, None, || repository.check(&found, fetched))?;
     let transferred = found.transfer_bytes();
     let FoundArtifact { artifact, manifest_digest } = found;
-    let result = ArtifactReport::of(name.clone(), &artifact, manifest_digest.clone(), output.path(), transferred);
-    let path = ShownPath(output.path()).to_string();
+    let result = ArtifactReport::of(name, &artifact, manifest_digest, output.path(), transferred);
     let ready = timer.run(Stage::Publish, None, || SyncedFile::settle(output, partial, cancel))?;
     let mut files = Vec::new();
-    if let Some((file, mut report)) = report_file.zip(report) {
-        report.filesystem.path = path;
-        report.reused = true;
-        let verification = FetchVerification::Digest;
-        let signed_by = signer.map(|key| key.text().to_owned());
-        report.fetched = Some(FetchReport { repository: name, manifest_digest, verification, signed_by });
-        files.push(file.write(&report, cancel)?);
+    if let Some((file, text)) = report_file.zip(report) {
+        files.push(file.write_text(&text, cancel)?);
     }
     files.push(ready);
     before_publish(&result)?;
@@ -235,7 +242,8 @@ pub(crate) fn pull(
     Ok(result)
 }
 
-fn pulled_report(repository: &Repository<'_>, found: &FoundArtifact) -> Result<Report> {
+/// Returns the text of the report that was pushed with a filesystem.
+fn report_text(repository: &Repository<'_>, found: &FoundArtifact) -> Result<Vec<u8>> {
     let text = repository.report(found)?.ok_or_else(|| found.refused("it has no report".into()))?;
-    report::parse(&text, &found.artifact).map_err(|why| found.refused(why))
+    report::plain_text(text, &found.artifact).map_err(|why| found.refused(why))
 }

@@ -15,7 +15,6 @@ use crate::copy::{self, OpenFile};
 use crate::digest::{Algorithm, Digest};
 use crate::error::{Error, ImageProblem, Place, Result};
 use crate::image::registry::{Registry, RegistryOptions, RequestContext};
-use crate::limits::Limits;
 use crate::progress::Progress;
 use crate::tree::flatten::ReadOptions;
 use crate::workers;
@@ -33,8 +32,6 @@ pub(crate) struct Repository<'a> {
     read: &'a ReadOptions,
     progress: &'a dyn Progress,
     cancel: &'a Cancel,
-    /// The limits with room for a chunk.
-    limits: Limits,
 }
 
 /// A filesystem to push.
@@ -99,18 +96,11 @@ impl<'a> Repository<'a> {
         cancel: &'a Cancel,
     ) -> Result<Self> {
         let registry = Registry::of(reference, options)?;
-        let limits = Limits { manifest_bytes: 2 * CHUNK, ..read.limits.clone() };
-        Ok(Self { reference, registry, read, progress, cancel, limits })
+        Ok(Self { reference, registry, read, progress, cancel })
     }
 
-    /// Returns the context of requests for blobs.
-    fn blobs(&self) -> RequestContext<'_> {
-        RequestContext { limits: &self.limits, progress: self.progress, cancel: self.cancel }
-    }
-
-    /// Returns the context of requests for manifests.
-    fn documents(&self) -> RequestContext<'_> {
-        RequestContext { limits: &self.read.limits, ..self.blobs() }
+    fn context(&self) -> RequestContext<'_> {
+        RequestContext { limits: &self.read.limits, progress: self.progress, cancel: self.cancel }
     }
 
     /// Finds the filesystem of the reference.
@@ -125,7 +115,7 @@ impl<'a> Repository<'a> {
         let place = Place::Source(self.reference.whole());
         let problem = || Error::image(place, ImageProblem::DigestSyntax(crate::image::shown::shown(text)));
         let digest: Digest = text.parse().map_err(|_| problem())?;
-        let bytes = self.registry.manifest(&digest, None, &Place::Manifest(digest.clone()), self.documents())?;
+        let bytes = self.registry.manifest(&digest, None, &Place::Manifest(digest.clone()), self.context())?;
         self.parse(&bytes, digest)
     }
 
@@ -135,7 +125,7 @@ impl<'a> Repository<'a> {
     ///
     /// Those of [`Self::find`].
     pub fn find_tag(&self, tag: &str) -> Result<FoundArtifact> {
-        let found = self.registry.tag(tag, self.documents())?;
+        let found = self.registry.tag(tag, self.context())?;
         self.parse(&found.bytes, found.digest)
     }
 
@@ -152,7 +142,7 @@ impl<'a> Repository<'a> {
     pub fn report(&self, found: &FoundArtifact) -> Result<Option<Vec<u8>>> {
         let Some(Blob { digest, size }) = &found.artifact.report else { return Ok(None) };
         let place = Place::Manifest(found.manifest_digest.clone());
-        self.registry.config(digest, *size, &place, self.blobs()).map(Some)
+        self.registry.part(digest, *size, &place, self.context()).map(Some)
     }
 
     /// Fetches the chunks of a filesystem into an empty file; zeros stay holes. `fail` makes the error of a write at an
@@ -190,7 +180,7 @@ impl<'a> Repository<'a> {
     fn chunk(&self, chunk: &Chunk, found: &FoundArtifact) -> Result<Vec<u8>> {
         let Chunk { blob: Blob { digest, size }, number } = chunk;
         let place = Place::Manifest(found.manifest_digest.clone());
-        let packed = self.registry.config(digest, *size, &place, self.blobs())?;
+        let packed = self.registry.part(digest, *size, &place, self.context())?;
         let length = usize::try_from(artifact::chunk_length(*number, found.artifact.bytes)).unwrap_or_default();
         let data = zstd::bulk::decompress(&packed, length).ok().filter(|data| data.len() == length);
         data.ok_or_else(|| found.refused(format!("chunk {number} is no {length} bytes of zstd")))
@@ -225,11 +215,11 @@ impl<'a> Repository<'a> {
         let mut artifact = Artifact { bytes, digest, key, report, chunks, subject: subject_of, signature: None };
         artifact.signature = signer.map(|key| key.sign(&artifact)).transpose()?;
         let manifest = artifact.manifest(&empty.digest);
-        let put = self.registry.put_manifest(tag, MANIFEST_TYPE, &manifest, self.documents())?;
+        let put = self.registry.put_manifest(tag, MANIFEST_TYPE, &manifest, self.context())?;
         let (manifest_digest, is_listed) = put;
         if let Some(subject) = subject.filter(|_| !is_listed) {
             let referrer = artifact.referrer(&manifest_digest, manifest.len() as u64);
-            referrers::add(&self.registry, &subject.digest, &referrer, self.documents())?;
+            referrers::add(&self.registry, &subject.digest, &referrer, self.context())?;
         }
         Ok(Pushed { artifact, manifest_digest, sent: upload.sent.into_inner() })
     }
@@ -246,7 +236,7 @@ impl Upload<'_> {
     fn put(&self, bytes: &Bytes) -> Result<Blob> {
         let blob = Blob { digest: Digest::of(Algorithm::Sha256, bytes), size: bytes.len() as u64 };
         let Repository { registry, .. } = self.repository;
-        if registry.put_blob(&blob.digest, bytes, self.mount, self.repository.blobs())? {
+        if registry.put_blob(&blob.digest, bytes, self.mount, self.repository.context())? {
             self.sent.fetch_add(blob.size, Ordering::Relaxed);
         }
         Ok(blob)

@@ -23,7 +23,7 @@ pub struct PushArguments {
     /// Image that the filesystem is made of: the registry lists the filesystem among the referrers of its manifest
     #[arg(long, value_name = "SOURCE", help_heading = "Output")]
     subject: Option<OsString>,
-    /// Other repository of the registry, without the host, that may have chunks of the filesystem already
+    /// Other repository of the registry that may have chunks of the filesystem already
     #[arg(long, value_name = "NAME", help_heading = "Output")]
     mount_from: Option<String>,
     /// Sign it with this secret key of minisign, which has no password

@@ -31,6 +31,8 @@ struct DocumentRequest<'a> {
     place: &'a Place,
     digest: Option<&'a Digest>,
     size: Option<u64>,
+    /// The most bytes that are read of one that may be larger than a manifest.
+    most: Option<u64>,
 }
 
 impl Registry {
@@ -43,7 +45,7 @@ impl Registry {
         let resource = Resource::Tag(tag.to_owned());
         self.anywhere(context, |endpoint| {
             let place = Place::Source(format!("{}/{}:{tag}", endpoint.host, endpoint.repository));
-            let document = DocumentRequest { resource: &resource, place: &place, digest: None, size: None };
+            let document = DocumentRequest { resource: &resource, place: &place, digest: None, size: None, most: None };
             let (bytes, header_digest) = self.document(endpoint, &endpoint.manifest(tag)?, &document, context)?;
             let digest = Digest::of(Algorithm::Sha256, &bytes);
             if let Some(header_digest) = header_digest.filter(|header_digest| *header_digest != digest.to_string()) {
@@ -70,7 +72,7 @@ impl Registry {
         context: RequestContext<'_>,
     ) -> Result<Vec<u8>> {
         let resource = Resource::Manifest(digest.clone());
-        let document = DocumentRequest { resource: &resource, place, digest: Some(digest), size };
+        let document = DocumentRequest { resource: &resource, place, digest: Some(digest), size, most: None };
         self.anywhere(context, |endpoint| {
             let (bytes, header_digest) =
                 self.document(endpoint, &endpoint.manifest(&digest.to_string())?, &document, context)?;
@@ -91,8 +93,28 @@ impl Registry {
     ///
     /// The errors of [`Self::manifest`].
     pub fn config(&self, digest: &Digest, size: u64, place: &Place, context: RequestContext<'_>) -> Result<Vec<u8>> {
+        self.blob_in_memory(digest, size, None, place, context)
+    }
+
+    /// Fetches a blob of `size` bytes into memory and verifies it; the caller has limited the size.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Self::manifest`].
+    pub fn part(&self, digest: &Digest, size: u64, place: &Place, context: RequestContext<'_>) -> Result<Vec<u8>> {
+        self.blob_in_memory(digest, size, Some(size), place, context)
+    }
+
+    fn blob_in_memory(
+        &self,
+        digest: &Digest,
+        size: u64,
+        most: Option<u64>,
+        place: &Place,
+        context: RequestContext<'_>,
+    ) -> Result<Vec<u8>> {
         let resource = Resource::Blob(digest.clone());
-        let document = DocumentRequest { resource: &resource, place, digest: Some(digest), size: Some(size) };
+        let document = DocumentRequest { resource: &resource, place, digest: Some(digest), size: Some(size), most };
         self.anywhere(context, |endpoint| {
             self.document(endpoint, &endpoint.blob(digest)?, &document, context).map(|(bytes, _)| bytes)
         })
@@ -136,9 +158,12 @@ impl Http {
         host: &str,
         context: RequestContext<'_>,
     ) -> Attempt<Vec<u8>> {
-        let allowed = context.limits.manifest_bytes;
+        let allowed = document.most.unwrap_or(context.limits.manifest_bytes);
         match Body::of(response, &self.patience, impatient).bounded(allowed).await {
             Ok(Some(bytes)) => Ok(bytes),
+            Ok(None) if document.most.is_some() => {
+                Err(AttemptError::Transient(RegistryProblem::Long { promised: allowed }, None))
+            }
             Ok(None) => {
                 let (place, limit) = (document.place.clone(), Limit::ManifestBytes);
                 let found = Amount::MoreThan(allowed);

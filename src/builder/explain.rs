@@ -96,10 +96,14 @@ impl Image {
             observe(&resolved)?
         };
         let steps = observer.into_life();
-        if let (true, Err(missing)) = (steps.is_empty(), &found) {
+        let own = resolved.join(&b'/');
+        // What happens to a parent is nothing to a path that no layer has.
+        let is_about =
+            |step: &Step| step.event != LifeEvent::Nothing || step.causes.iter().any(|touch| *touch.path == *own);
+        if let (false, Err(missing)) = (steps.iter().any(is_about), &found) {
             return Err(self.no_such_path(path, missing));
         }
-        let path = resolved.join(&b'/');
+        let path = own;
         self.life(&path, &flat.tree, &flat.notes, steps)
     }
 

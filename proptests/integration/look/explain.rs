@@ -157,6 +157,21 @@ fn the_text_says_what_the_document_says() {
 fn a_path_of_no_layer_is_an_error() {
     let bench = Bench::new();
     let source = layout(&bench, "image", &image());
-    let error = failed(&look(&bench, "explain", &source, &["/d/h"]), 5);
-    assert_eq!(error, format!("{source} has no /d/h: /d holds no \"h\""));
+    for (path, why) in [
+        ("/d/h", "/d holds no \"h\""),
+        ("/d/f/x", "/d/f is not a directory"),
+        ("/p/q/z", "/p/q holds no \"z\""),
+        ("/o/z", "/o holds no \"z\""),
+        ("/was/not", "/ holds no \"was\""),
+    ] {
+        let error = failed(&look(&bench, "explain", &source, &[path]), 5);
+        assert_eq!(error, format!("{source} has no {path}: {why}"));
+    }
+    // A whiteout of what never was there is about it.
+    let idle = layout(
+        &bench,
+        "idle",
+        &Image::new([Layer::new([Entry::file("a", "")]), Layer::new([Entry::whiteout(".wh.b")])]),
+    );
+    assert_eq!(looked(&bench, "explain", &idle, &["/b"])["steps"][0]["event"], "nothing");
 }

@@ -129,6 +129,18 @@ fn a_qemu_img_that_fails_publishes_nothing() {
 }
 
 #[test]
+fn a_qemu_img_that_does_nothing_publishes_nothing() {
+    // A header alone, for a disk of the right size, is not compared with anything.
+    let header = r#"perl -e 'print "QFI\xfb", pack("N", 3), "\0" x 16, pack("Q>", -s "source")' > image"#;
+    for work in ["exit 0", &format!("[ $1 = compare ] || {{ {header}; }}; exit 0")] {
+        let bench = Bench::new();
+        let line = failed(&with_script(&bench, &format!("{VERSION}\n{work}")).output().unwrap(), 8);
+        assert!(line.starts_with("the converted file differs from the filesystem: "), "{line}");
+        assert_eq!(bench.left(), [""; 0]);
+    }
+}
+
+#[test]
 fn a_stop_ends_qemu_img() {
     let bench = Bench::new();
     let started = bench.at("started");
@@ -172,7 +184,7 @@ fn a_disk_of_qemu_is_the_filesystem() {
 fn a_disk_with_other_bytes_is_not_published() {
     let bench = Bench::new();
     let text = format!(
-        "{VERSION}\n[ $1 = compare ] && exec /usr/bin/qemu-img \"$@\"\nexec /usr/bin/qemu-img create -q -f qcow2 image 20M"
+        "{VERSION}\n[ $1 = compare ] && exec /usr/bin/qemu-img \"$@\"\nexec /usr/bin/qemu-img create -q -f qcow2 image $(stat -Lc %s source)"
     );
     let line = failed(&with_script(&bench, &text).output().unwrap(), 8);
     assert!(line.starts_with("the converted file differs from the filesystem: "), "{line}");

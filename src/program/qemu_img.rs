@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 
 use super::{Invocation, Program, Stdout, Surroundings};
@@ -20,6 +20,11 @@ const SECONDS_FIXED: u64 = 600;
 const BYTES_A_SECOND: u64 = 1 << 20;
 /// The exit code of a comparison that found a difference.
 const DIFFERENT: i32 = 1;
+/// The sentence of a comparison that found none.
+const IDENTICAL: &str = "Images are identical";
+/// The beginning of a qcow2 file (QEMU's `docs/interop/qcow2.txt`): the magic number, and the place of the disk's size.
+const MAGIC: [u8; 4] = *b"QFI\xfb";
+const SIZE: std::ops::Range<usize> = 24..32;
 /// The most bytes of the version.
 const VERSION_MAX: usize = 80;
 
@@ -83,7 +88,7 @@ impl QemuImg {
         };
         let words = ["convert", "-f", "raw", "-O", "qcow2", PartialFile::SOURCE, PartialFile::NAME];
         match self.run(&words, raw, to, cancel, &mut watch)? {
-            (0, _) => Ok(()),
+            (0, _) => require_header(raw, to),
             (_, stderr) if stderr.contains("No space left on device") || stderr.contains("Disk quota exceeded") => {
                 let path = ShownPath(to.path()).to_string();
                 Err(Error::tool(NAME, ToolProblem::NoSpace { path, needed: blocks(raw) }))
@@ -100,8 +105,8 @@ impl QemuImg {
     pub fn require_equal(&self, raw: &File, qcow2: &PartialFile, cancel: &Cancel) -> Result<()> {
         let words = ["compare", "-f", "raw", "-F", "qcow2", PartialFile::SOURCE, PartialFile::NAME];
         match self.run(&words, raw, qcow2, cancel, &mut || {})? {
-            (0, _) => Ok(()),
-            (DIFFERENT, found) => Err(ErrorKind::Packed { found }.into()),
+            (0, said) if said.contains(IDENTICAL) => Ok(()),
+            (0 | DIFFERENT, found) => Err(ErrorKind::Packed { found }.into()),
             (code, stderr) => Err(Error::tool(NAME, ToolProblem::Failed { code, stderr })),
         }
     }
@@ -125,6 +130,17 @@ impl QemuImg {
         };
         let output = self.program.run_watched(&invocation, cancel, watch)?;
         Ok((output.code, output.shown()))
+    }
+}
+
+/// Requires the header of a qcow2 file for a disk of the size of `raw`: a program that does nothing may end with 0, too.
+fn require_header(raw: &File, qcow2: &PartialFile) -> Result<()> {
+    let mut header = [0; SIZE.end];
+    let read = qcow2.file().read_exact_at(&mut header, 0);
+    let expected = raw.metadata().map_err(Error::io("examine", qcow2.path()))?.len();
+    match header[SIZE].try_into().map(u64::from_be_bytes) {
+        Ok(size) if read.is_ok() && header.starts_with(&MAGIC) && size == expected => Ok(()),
+        _ => Err(ErrorKind::Packed { found: format!("it is no qcow2 disk of {expected} bytes") }.into()),
     }
 }
 

@@ -23,6 +23,7 @@ mod inject;
 mod kernel;
 mod laws;
 mod library;
+mod lists;
 mod look;
 mod memory;
 mod messages;

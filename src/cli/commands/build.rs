@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use planish::{ConfigForm, DiskFormat, Error, Escaped, ImageReference, SharedCache, VerityPlace};
+use planish::progress::{Event, Progress as _};
+use planish::{Builder, ConfigForm, DiskFormat, Error, Escaped, ImageReference, SharedCache, VerityPlace};
 
 use crate::cli::arguments::{inject, read, reuse, shape, shared};
 use crate::cli::commands::several;
@@ -32,6 +33,9 @@ pub struct BuildArguments {
     /// Build the part with this number, from 0, of the N parts of the list: lines I, I+N, I+2N …
     #[arg(long, value_name = "I/N", help_heading = "Output", hide_short_help = true)]
     shard: Option<several::Shard>,
+    /// Property of an image that decides its part
+    #[arg(long, value_name = "HOW", default_value = "place", help_heading = "Output", hide_short_help = true)]
+    shard_by: several::ShardBy,
     /// Replace an existing output, and any file at --report
     #[arg(long, help_heading = "Output")]
     force: bool,
@@ -174,16 +178,34 @@ pub fn run(arguments: &BuildArguments) -> Result<(), Failure> {
         None => std::iter::once(&arguments.read.source).chain(&arguments.more).cloned().collect(),
     };
     // The names of all images count, so that those of two shards can be in one directory.
-    let mut sources = several::named(&texts, directory, arguments.format.ending())?;
-    if let Some(shard) = &arguments.shard {
-        sources = shard.of(sources);
-    }
+    let sources = several::named(&texts, directory, arguments.format.ending())?;
     let references: Vec<_> = sources.iter().map(|named| named.source.clone()).collect();
     let job = read::Job::of_sources(&arguments.read, &references, &arguments.shared.repositories(), cancel)?;
     several::make_directory(directory)?;
     let shared = arguments.shared.cache(&job.cancel)?;
+    let is_cancelled = || job.cancel.check().is_err();
+    let sources = match (arguments.shard, arguments.shard_by) {
+        (None, _) => sources,
+        (Some(shard), several::ShardBy::Place) => shard.by_place(sources),
+        (Some(shard), several::ShardBy::Key) => {
+            let key = |named: &several::NamedSource| Ok(builder(arguments, &job, &named.source)?.key()?.key);
+            let found = shard.by_key(sources, key, is_cancelled, |named, part| {
+                let source = named.source.to_string();
+                let text = format!("{}: no build key: part {part} of the list reports it", Escaped(source.as_bytes()));
+                job.observer.event(&Event::Warning(&text));
+            });
+            job.observer.end();
+            found?
+        }
+    };
     let one = |named: several::NamedSource| build(arguments, &job, shared.as_ref(), named.source, &named.output);
-    several::each(sources, one, || job.cancel.check().is_err(), job.summary == read::Summary::None)
+    several::each(sources, one, is_cancelled, job.summary == read::Summary::None)
+}
+
+/// Returns a builder with all that the build key depends on.
+fn builder(arguments: &BuildArguments, job: &read::Job, source: &ImageReference) -> Result<Builder, Failure> {
+    let builder = arguments.inject.apply(job.builder_of(source.clone())?)?;
+    arguments.shape.apply(builder, job.clock)
 }
 
 fn build(
@@ -193,8 +215,8 @@ fn build(
     source: ImageReference,
     output: &Path,
 ) -> Result<(), Failure> {
-    let builder = arguments.inject.apply(job.builder_of(source)?)?;
-    let mut builder = arguments.shape.apply(builder, job.clock)?.replace(arguments.force).strict(arguments.strict);
+    let builder = builder(arguments, job, &source)?;
+    let mut builder = builder.replace(arguments.force).strict(arguments.strict);
     builder = match arguments.verify {
         Verify::Full => builder,
         Verify::Compare => builder.without_fsck(),
@@ -210,7 +232,7 @@ fn build(
             builder = builder.config_file(form, path);
         }
     }
-    builder = arguments.reuse.apply(builder, &job.source, arguments.read.cache(), &*job.observer)?;
+    builder = arguments.reuse.apply(builder, &source, arguments.read.cache(), &*job.observer)?;
     if let Some(shared) = shared {
         builder = builder.shared_cache(shared.clone());
     }

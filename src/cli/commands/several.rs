@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use planish::{Cancel, Error, Escaped, ImageReference};
+use planish::{Cancel, Digest, Error, Escaped, ImageReference};
 
 use crate::cli::exit::{self, Failure};
 
@@ -74,10 +74,57 @@ impl FromStr for Shard {
     }
 }
 
+/// The property of an image that decides its part of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ShardBy {
+    /// Its place in the list: nothing is asked for
+    Place,
+    /// Its build key: equal filesystems are in one part, and each image is looked up for each part
+    Key,
+}
+
 impl Shard {
-    /// Returns its images. The place in the list decides, and nothing that may change between two hosts' runs.
-    pub fn of<T>(self, list: Vec<T>) -> Vec<T> {
+    fn has_place(self, place: usize) -> bool {
+        place % self.count == self.index
+    }
+
+    fn has_key(self, key: &Digest) -> bool {
+        let digits = key.hex().get(..16).unwrap_or_default();
+        let number = u64::from_str_radix(digits, 16).unwrap_or_default();
+        number % self.count as u64 == self.index as u64
+    }
+
+    /// Returns its images by their places. Nothing decides that may change between two hosts' runs.
+    pub fn by_place<T>(self, list: Vec<T>) -> Vec<T> {
         list.into_iter().skip(self.index).step_by(self.count).collect()
+    }
+
+    /// Returns its images by their build keys. An image without a key is in the part of its place, which reports the error
+    /// when it builds the image; the other parts call `skipped`.
+    pub fn by_key(
+        self,
+        list: Vec<NamedSource>,
+        key: impl Fn(&NamedSource) -> Result<Digest, Failure>,
+        is_cancelled: impl Fn() -> bool,
+        skipped: impl Fn(&NamedSource, usize),
+    ) -> Result<Vec<NamedSource>, Failure> {
+        let mut own = Vec::new();
+        for (place, named) in list.into_iter().enumerate() {
+            let has = match key(&named) {
+                Ok(key) => self.has_key(&key),
+                Err(failure) if is_cancelled() => return Err(failure),
+                Err(_) => {
+                    if !self.has_place(place) {
+                        skipped(&named, place % self.count);
+                    }
+                    self.has_place(place)
+                }
+            };
+            if has {
+                own.push(named);
+            }
+        }
+        Ok(own)
     }
 }
 
@@ -152,6 +199,10 @@ fn file_name(source: &ImageReference, ending: &str) -> Option<OsString> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
+    use planish::Algorithm;
+
     use super::*;
 
     #[test]
@@ -179,12 +230,21 @@ mod tests {
     fn the_parts_of_a_list_are_the_list() {
         let list: Vec<u32> = (0..10).collect();
         for count in [1, 2, 3, 7, 10, 11] {
-            let part = |index| format!("{index}/{count}").parse::<Shard>().unwrap().of(list.clone());
+            let part = |index| format!("{index}/{count}").parse::<Shard>().unwrap().by_place(list.clone());
             let mut all: Vec<u32> = (0..count).flat_map(part).collect();
             all.sort_unstable();
             assert_eq!(all, list, "{count}");
+            let digests = list.iter().map(|number| Digest::of(Algorithm::Sha256, &number.to_be_bytes()));
+            for (place, key) in digests.enumerate() {
+                let shards = (0..count).map(|index| format!("{index}/{count}").parse::<Shard>().unwrap());
+                let (keys, places): (Vec<bool>, Vec<bool>) =
+                    shards.map(|shard| (shard.has_key(&key), shard.has_place(place))).unzip();
+                for one in [keys, places] {
+                    assert_eq!(one.into_iter().filter(|has| *has).count(), 1, "{place} {count}");
+                }
+            }
         }
-        assert_eq!("1/4".parse::<Shard>().unwrap().of(list), [1, 5, 9]);
+        assert_eq!("1/4".parse::<Shard>().unwrap().by_place(list), [1, 5, 9]);
         for wrong in ["", "1", "1/", "/2", "2/2", "1/0", "-1/2", "+1/2", "1/2/3", "99999999999999999999/2", "a/b"] {
             assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
@@ -196,9 +256,11 @@ mod tests {
         let path = directory.path().join("list");
         std::fs::write(&path, b"# images\n\ndebian\r\n  oci:a b:c\t\n#x\noci:\xff").unwrap();
         let sources = [&b"debian"[..], b"oci:a b:c", b"oci:\xff"].map(|text| OsString::from_vec(text.to_vec()));
-        assert_eq!(read_list(&path).unwrap(), sources);
+        assert_eq!(read_list(&path, &Cancel::default()).unwrap(), sources);
         File::options().write(true).open(&path).unwrap().set_len(LIST_MAX + 1).unwrap();
-        assert!(matches!(read_list(&path), Err(Failure::Usage(text)) if text.contains("more than 16777216 bytes")));
+        assert!(
+            matches!(read_list(&path, &Cancel::default()), Err(Failure::Usage(text)) if text.contains("more than 16777216 bytes"))
+        );
     }
 
     #[test]

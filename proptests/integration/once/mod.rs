@@ -6,6 +6,7 @@ mod decoded;
 mod fleet;
 mod key;
 mod push;
+mod resume;
 mod reuse;
 mod shared;
 mod trust;

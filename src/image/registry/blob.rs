@@ -151,7 +151,7 @@ impl Fetch<'_> {
                 AttemptError::Transient(RegistryProblem::BrokenOff { got, expected: self.blob.size, why }, None)
             }
             BodyError::Stalled(seconds) => AttemptError::Transient(RegistryProblem::Stalled { seconds, got }, None),
-            other => other.trouble(|problem| error(&self.endpoint.host, self.resource, problem)),
+            other => other.trouble(got, |problem| error(&self.endpoint.host, self.resource, problem)),
         }
     }
 
@@ -180,7 +180,7 @@ impl Fetch<'_> {
 }
 
 /// Returns true if a response resumes at the requested offset.
-fn continues(response: &Response, from: u64) -> bool {
+pub(super) fn continues(response: &Response, from: u64) -> bool {
     let start = || {
         let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
         range.strip_prefix("bytes ")?.split('-').next()?.trim().parse::<u64>().ok()

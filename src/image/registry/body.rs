@@ -53,18 +53,25 @@ impl Body {
     }
 
     /// Reads the whole body; `Ok(None)` if it has more than `max` bytes, of which the rest is not read.
-    pub async fn bounded(mut self, max: u64) -> Result<Option<Vec<u8>>, BodyError> {
-        if self.response.content_length().is_some_and(|length| length > max) {
-            return Ok(None);
-        }
+    pub async fn bounded(self, max: u64) -> Result<Option<Vec<u8>>, BodyError> {
         let mut bytes = Vec::new();
+        Ok(self.append_to(&mut bytes, max).await?.then_some(bytes))
+    }
+
+    /// Appends the whole body to `bytes`, also as far as it was received before an error; `Ok(false)` if they would be more
+    /// than `max`.
+    pub async fn append_to(mut self, bytes: &mut Vec<u8>, max: u64) -> Result<bool, BodyError> {
+        let room = max.saturating_sub(bytes.len() as u64);
+        if self.response.content_length().is_some_and(|length| length > room) {
+            return Ok(false);
+        }
         while let Some(chunk) = self.chunk().await? {
             if (bytes.len() + chunk.len()) as u64 > max {
-                return Ok(None);
+                return Ok(false);
             }
             bytes.extend_from_slice(&chunk);
         }
-        Ok(Some(bytes))
+        Ok(true)
     }
 
     /// Reads up to `max` bytes of the body of an error response, and ignores failures.
@@ -86,11 +93,11 @@ impl Body {
 }
 
 impl BodyError {
-    /// Returns the failure of a document that is incomplete.
-    pub fn trouble(self, error: impl Fn(RegistryProblem) -> Error) -> AttemptError {
+    /// Returns the failure of a document of which `got` bytes were kept.
+    pub fn trouble(self, got: u64, error: impl Fn(RegistryProblem) -> Error) -> AttemptError {
         match self {
             Self::Off(why) => AttemptError::Transient(RegistryProblem::Interrupted(why), None),
-            Self::Stalled(seconds) => AttemptError::Transient(RegistryProblem::Stalled { seconds, got: 0 }, None),
+            Self::Stalled(seconds) => AttemptError::Transient(RegistryProblem::Stalled { seconds, got }, None),
             Self::TooSlow(bytes, seconds) => {
                 AttemptError::Permanent(error(RegistryProblem::TooSlow { bytes, seconds }))
             }

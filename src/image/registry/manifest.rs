@@ -1,14 +1,15 @@
 //! Fetches documents: manifests and indexes, by tag or digest, and configs. They are small and kept in memory.
 
-use http::header::{ACCEPT, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, HeaderMap, HeaderValue, RANGE};
 use oci_client::manifest::{
     IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
 };
 
 use super::attempt::{Attempt, AttemptError, error};
+use super::blob::continues;
 use super::body::Body;
 use super::endpoint::Endpoint;
-use super::http::{Http, Request};
+use super::http::Request;
 use super::response::Response;
 use super::{Registry, RequestContext};
 use crate::digest::{Algorithm, Digest};
@@ -128,14 +129,38 @@ impl Registry {
         context: RequestContext<'_>,
     ) -> Result<(Vec<u8>, Option<String>)> {
         let mut checked_before = false;
+        // The beginning of a part, which an attempt that was cut off leaves for the next one.
+        let mut kept = Vec::new();
         let attempt = async |impatient| {
             let mut request = Request { impatient, ..Request::get(&endpoint.host, document.resource, url.clone()) };
             if !matches!(document.resource, Resource::Blob(_)) {
                 request.headers = accept();
             }
-            let response = self.http.send_authorized(endpoint, request, context).await?;
+            let from = kept.len() as u64;
+            if from > 0 {
+                let range = HeaderValue::try_from(format!("bytes={from}-"));
+                request.headers.extend(range.ok().map(|range| (RANGE, range)));
+            }
+            let response = match self.http.send_authorized(endpoint, request, context).await {
+                Err(AttemptError::Permanent(_)) if from > 0 => {
+                    kept.clear();
+                    let problem = RegistryProblem::Interrupted("it does not resume".into());
+                    return Err(AttemptError::Transient(problem, None));
+                }
+                other => other?,
+            };
             let header_digest = header_text(&response, "docker-content-digest");
-            let bytes = self.http.whole(response, impatient, document, &endpoint.host, context).await?;
+            let mut bytes = std::mem::take(&mut kept);
+            if from > 0 && !continues(&response, from) {
+                bytes.clear();
+            }
+            let body = Body::of(response, &self.http.patience, impatient);
+            if let Err(broken) = document.receive(body, &mut bytes, &endpoint.host, context).await {
+                if document.most.is_some() {
+                    kept = bytes;
+                }
+                return Err(broken);
+            }
             match document.check(&bytes) {
                 // Wrong bytes are requested once more: they may have been damaged in transit.
                 Err(AttemptError::Transient(problem, _)) if std::mem::replace(&mut checked_before, true) => {
@@ -149,32 +174,25 @@ impl Registry {
     }
 }
 
-impl Http {
-    async fn whole(
-        &self,
-        response: Response,
-        impatient: bool,
-        document: &DocumentRequest<'_>,
-        host: &str,
-        context: RequestContext<'_>,
-    ) -> Attempt<Vec<u8>> {
-        let allowed = document.most.unwrap_or(context.limits.manifest_bytes);
-        match Body::of(response, &self.patience, impatient).bounded(allowed).await {
-            Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) if document.most.is_some() => {
+impl DocumentRequest<'_> {
+    /// Appends a body to what was kept of an earlier one.
+    async fn receive(&self, body: Body, bytes: &mut Vec<u8>, host: &str, context: RequestContext<'_>) -> Attempt<()> {
+        let allowed = self.most.unwrap_or(context.limits.manifest_bytes);
+        match body.append_to(bytes, allowed).await {
+            Ok(true) => Ok(()),
+            Ok(false) if self.most.is_some() => {
+                bytes.clear();
                 Err(AttemptError::Transient(RegistryProblem::Long { promised: allowed }, None))
             }
-            Ok(None) => {
-                let (place, limit) = (document.place.clone(), Limit::ManifestBytes);
+            Ok(false) => {
+                let (place, limit) = (self.place.clone(), Limit::ManifestBytes);
                 let found = Amount::MoreThan(allowed);
                 Err(AttemptError::Permanent(ErrorKind::Limit { place, limit, allowed, found }.into()))
             }
-            Err(broken) => Err(broken.trouble(|problem| error(host, document.resource, problem))),
+            Err(broken) => Err(broken.trouble(bytes.len() as u64, |problem| error(host, self.resource, problem))),
         }
     }
-}
 
-impl DocumentRequest<'_> {
     /// Checks size and digest. Bytes that match the digest but not the promised size are an error of the image, not of
     /// the transfer.
     fn check(&self, bytes: &[u8]) -> Attempt<()> {

@@ -64,7 +64,7 @@ impl Http {
         let after = attempt::retry_after(response.headers());
         let allowed = context.limits.token_bytes;
         let body = Body::of(response, &self.patience, impatient).bounded(allowed).await;
-        let body = body.map_err(|broken| broken.trouble(|problem| request.error(problem)))?;
+        let body = body.map_err(|broken| broken.trouble(0, |problem| request.error(problem)))?;
         if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             let problem = super::authorization::refusal(found);
             return Err(Error::from(ErrorKind::Credentials { host: endpoint.host.clone(), problem }).into());

@@ -4,7 +4,7 @@
 //! `PLANISH_FLEET=HOSTSxBUILDSxIMAGES` sets the size; with it, the same builds run without shared filesystems too, and the
 //! figures are printed.
 
-mod wire;
+pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;

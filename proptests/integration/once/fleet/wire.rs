@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::Bench;
@@ -38,6 +38,8 @@ struct State {
     sent: AtomicU64,
     is_faulty: AtomicBool,
     connections: AtomicU64,
+    /// The bytes that the registry may still get about finished filesystems; none before the first limit.
+    left: Mutex<Option<u64>>,
     ended: AtomicBool,
 }
 
@@ -97,6 +99,16 @@ impl Wire {
         self.state.is_faulty.store(true, Ordering::SeqCst);
     }
 
+    /// Cuts all connections about finished filesystems after some bytes to the registry, and takes no new ones.
+    pub fn cut_after(&self, bytes: u64) {
+        *self.state.left.lock().unwrap() = Some(bytes);
+    }
+
+    /// Lifts the limit.
+    pub fn mend(&self) {
+        *self.state.left.lock().unwrap() = None;
+    }
+
     /// The bytes from and to the registry since the last call.
     pub fn bytes(&self) -> (u64, u64) {
         (self.state.received.swap(0, Ordering::SeqCst), self.state.sent.swap(0, Ordering::SeqCst))
@@ -108,16 +120,21 @@ fn accept(listener: &TcpListener, registry: u16, may_fail: bool, state: &Arc<Sta
         if state.ended.load(Ordering::SeqCst) {
             return;
         }
+        if may_fail && *state.left.lock().unwrap() == Some(0) {
+            continue;
+        }
         let Ok(server) = TcpStream::connect(("127.0.0.1", registry)) else { continue };
         let number = if may_fail { state.connections.fetch_add(1, Ordering::SeqCst) } else { 0 };
         let fault = (may_fail && state.is_faulty.load(Ordering::SeqCst) && number % FAULTY == 7).then_some(number);
         let pairs = [(client.try_clone(), server.try_clone(), None), (Ok(server), Ok(client), Some(fault))];
         for (from, to, direction) in pairs {
+            let is_limited = may_fail && direction.is_none();
             let (Ok(from), Ok(to)) = (from, to) else { continue };
             let state = Arc::clone(state);
             std::thread::spawn(move || {
                 let count = if direction.is_some() { &state.received } else { &state.sent };
-                let _ = copy(&from, &to, count, direction.flatten());
+                let left = is_limited.then_some(&state.left);
+                let _ = copy(&from, &to, (count, left), direction.flatten());
                 let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
             });
         }
@@ -125,7 +142,12 @@ fn accept(listener: &TcpListener, registry: u16, may_fail: bool, state: &Arc<Sta
 }
 
 /// Copies bytes until the end. A faulty connection is cut after some bytes, or a bit of one byte is wrong.
-fn copy(mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64, fault: Option<u64>) -> std::io::Result<()> {
+fn copy(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    (count, left): (&AtomicU64, Option<&Mutex<Option<u64>>>),
+    fault: Option<u64>,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     let place = fault.map(|number| (number % 3 == 0, Dice(number).below(2000)));
     let mut total = 0;
@@ -142,8 +164,20 @@ fn copy(mut from: &TcpStream, mut to: &TcpStream, count: &AtomicU64, fault: Opti
             }
             buffer[at] ^= 4;
         }
+        if let Some(left) = left.and_then(|left| left.lock().unwrap().as_mut().map(|left| take(left, length)))
+            && left < length
+        {
+            return to.write_all(&buffer[..left]);
+        }
         total += length as u64;
         count.fetch_add(length as u64, Ordering::Relaxed);
         to.write_all(&buffer[..length])?;
     }
+}
+
+/// Takes up to `length` from what is left, and returns what it took.
+fn take(left: &mut u64, length: usize) -> usize {
+    let taken = usize::try_from(*left).unwrap_or(length).min(length);
+    *left -= taken as u64;
+    taken
 }

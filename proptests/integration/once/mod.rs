@@ -5,6 +5,7 @@ mod bytes;
 mod decoded;
 mod fleet;
 mod key;
+mod oras;
 mod push;
 mod resume;
 mod reuse;

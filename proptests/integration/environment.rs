@@ -191,6 +191,37 @@ fn a_closed_stdout_does_not_fail_a_build() {
 }
 
 #[test]
+fn a_closed_stdout_is_an_error_where_the_result_goes_there() {
+    let bench = Bench::new();
+    let source = layered(&bench);
+    let commands = [
+        "key SOURCE".to_owned(),
+        "plan SOURCE --json".into(),
+        "inspect SOURCE".into(),
+        "ls SOURCE".into(),
+        "export SOURCE".into(),
+        "build SOURCE -o out.ext4 --json".into(),
+        "completion bash".into(),
+        "man".into(),
+        "--version".into(),
+        "help build".into(),
+    ];
+    for line in commands {
+        let words = line.replace("SOURCE", &format!("{source} {}", PLATFORM.join(" ")));
+        let words: Vec<&str> = words.split(' ').collect();
+        let output = in_shell(&bench, "exec \"$@\" >&-", &words);
+        let text = failed(&output, 6);
+        assert!(text.contains("Bad file descriptor"), "{line}: {text}");
+        assert_eq!(bench.left(), [""; 0], "{line}");
+        // What is thrown away on purpose is none, however the caller opened it.
+        for null in ["> /dev/null", "1<> /dev/null"] {
+            succeeded(&in_shell(&bench, &format!("exec \"$@\" {null}"), &words));
+            let _ = std::fs::remove_file(bench.at("out.ext4"));
+        }
+    }
+}
+
+#[test]
 fn umask_does_not_widen_private_files() {
     let bench = Bench::new();
     let list = "#!/bin/sh\ncase $1 in -V) echo 'mke2fs 1.47.0 (x)' >&2; exit 0;; esac\n\

@@ -177,9 +177,8 @@ fn make<'a>(
     let plan = PlanOptions { mkfs_fault: tools.fault(), injected: injected.digest(), ..options.plan.clone() };
     let key = key::of(&image, &plan, read, tools).digest;
     let keeps = options.verify && options.fsck;
-    let shared = options.shared.as_ref().map(|cache| {
-        Shared::new(cache, &key, (&image, &injected), read, progress, cancel)
-    });
+    let shared =
+        options.shared.as_ref().map(|cache| Shared::new(cache, &key, (&image, &injected), read, progress, cancel));
     let mut reuse =
         options.reuse.as_ref().and_then(|reuse| Reuse::new(reuse, keeps, &key, read.jobs, progress, cancel));
     let accept = |report: &Report| if options.strict { refuse_losses(&report.notes) } else { Ok(()) };

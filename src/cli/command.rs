@@ -99,7 +99,9 @@ mod tests {
     #[test]
     fn every_option_has_a_variable() {
         fn check(command: &Command, count: &mut usize) {
-            for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|long| !variables::WITHOUT.contains(&long)))
+            for arg in command
+                .get_arguments()
+                .filter(|arg| arg.get_long().is_some_and(|long| !variables::WITHOUT.contains(&long)))
             {
                 let long = arg.get_long().unwrap();
                 assert_eq!(arg.get_env(), Some(OsStr::new(&variables::name(long))), "{} --{long}", command.get_name());

@@ -142,7 +142,7 @@ pub fn usage(error: &clap::Error, variable: Option<String>) -> ExitCode {
     if let Some(name) = variable {
         say(format_args!("hint: the value is that of the variable {name}\n"));
     }
-    match printed {
+    match super::stdout::require_open().and(printed) {
         _ if error.use_stderr() => ExitCode::from(Fault::Usage.exit_code()),
         Ok(()) => code(Ok(())),
         Err(fault) if fault.kind() == std::io::ErrorKind::BrokenPipe => code(Err(Failure::ClosedPipe)),

@@ -1,6 +1,7 @@
 //! Standard output, which carries data only.
 
 use std::io::{StdoutLock, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use planish::report::Report;
 use planish::{Cancel, Error};
@@ -16,21 +17,46 @@ const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// The bytes that a writable pipe accepts without blocking.
 const PIECE: usize = 4096;
 
+/// True if the caller closed stdout. The standard library opens `/dev/null` in its place before `main`, so that what is
+/// written would be lost without an error.
+static IS_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn look() {
+    // SAFETY: the call reads a flag of a descriptor, open or not.
+    if unsafe { libc::fcntl(libc::STDOUT_FILENO, libc::F_GETFD) } == -1 {
+        IS_CLOSED.store(true, Ordering::Relaxed);
+    }
+}
+
+// SAFETY: the section holds functions of this type, which the loader calls before the standard library begins; this one
+// uses nothing of it that has to be prepared.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static LOOK: extern "C" fn() = look;
+
+/// Requires that the caller has not closed stdout.
+pub fn require_open() -> std::io::Result<()> {
+    if IS_CLOSED.load(Ordering::Relaxed) { Err(Errno::BADF.into()) } else { Ok(()) }
+}
+
 /// Prints a text on stdout.
 pub fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    printed(writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
+    print_with(|stdout| writeln!(stdout, "{text}").and_then(|()| stdout.flush()))
 }
 
 /// Prints bytes on stdout as they are.
 pub fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+    print_with(|stdout| stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
 /// Prints a document on stdout.
 pub fn print_json(document: &impl Serialize) -> Result<(), Failure> {
-    printed(json::write(std::io::stdout().lock(), document))
+    print_with(|stdout| json::write(stdout, document))
+}
+
+/// Prints what `write` writes.
+pub fn print_with(write: impl FnOnce(&mut StdoutLock<'static>) -> std::io::Result<()>) -> Result<(), Failure> {
+    printed(require_open().and_then(|()| write(&mut std::io::stdout().lock())))
 }
 
 /// Returns the failure of writing to stdout.
@@ -70,6 +96,7 @@ pub struct PatientStdout<'a> {
 
 impl Write for PatientStdout<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        require_open()?;
         loop {
             if self.cancel.check().is_err() {
                 return Err(std::io::ErrorKind::TimedOut.into());

@@ -54,7 +54,8 @@ fn is_of(report: &Report, text: &[u8], digest: &Digest, bytes: u64) -> Option<bo
         return Some(false);
     }
     let tree = serde_json::from_slice::<Trees>(text).ok()?.verity?;
-    let is_behind = filesystem.bytes <= tree.hash_offset && tree.hash_offset.checked_add(tree.hash_bytes) == Some(bytes);
+    let is_behind =
+        filesystem.bytes <= tree.hash_offset && tree.hash_offset.checked_add(tree.hash_bytes) == Some(bytes);
     (is_behind && tree.digest.as_ref() == Some(digest)).then_some(true)
 }
 

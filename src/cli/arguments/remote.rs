@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use planish::{Cancel, ImageOptions};
 use planish::PullPolicy;
 use planish::registry::{RegistryOptions, RetryPolicy};
+use planish::{Cancel, ImageOptions};
 
 use super::{login, size};
 use crate::cli::commands::cache;

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
-use planish::progress::{Event, Progress as _};
+use planish::progress::Event;
 use planish::{Builder, ConfigForm, DiskFormat, Error, Escaped, ImageReference, SharedCache, VerityPlace};
 
 use crate::cli::arguments::{inject, read, reuse, shape, shared};

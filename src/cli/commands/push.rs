@@ -56,7 +56,7 @@ pub fn run(arguments: &PushArguments) -> Result<(), Failure> {
     job.observer.end();
     let report = result?;
     print(&report, "pushed", arguments.json, job.summary);
-    stdout::printed(print_result(&report, arguments.json, &mut std::io::stdout().lock()))
+    stdout::print_with(|stdout| print_result(&report, arguments.json, stdout))
 }
 
 /// Writes the result for programs: the digest of the manifest, or JSON.

@@ -123,6 +123,7 @@ impl Cache {
         }
         self.make_writable()?;
         let _lock = self.lock_index()?;
+        self.sweep_indexes();
         let mut index = match self.index() {
             Ok(index) => index.unwrap_or_else(Index::new),
             Err(error) if is_damage(&error) => Index::new(),

@@ -8,7 +8,7 @@ use super::Cache;
 use super::derived::{CachedLayer, Derived};
 use super::file::open;
 use super::file::{TryLock, take};
-use super::index::Index;
+use super::index::{INDEX, Index};
 use super::scan::{BlobFile, children};
 use crate::digest::Digest;
 use crate::error::{CacheProblem, Error, ErrorKind, Result};
@@ -218,6 +218,20 @@ impl Cache {
             }
         }
         Ok(())
+    }
+
+    /// Removes indexes that killed processes have not finished. The caller holds the lock of the index, so that nobody else
+    /// begins one.
+    pub(super) fn sweep_indexes(&self) {
+        let is_index = |path: &Path| {
+            path.file_name()
+                .and_then(|name| name.to_str()?.strip_prefix(INDEX))
+                .is_some_and(|rest| rest.starts_with('-'))
+        };
+        for path in children(&self.partials()).unwrap_or_default().into_iter().filter(|path| is_index(path)) {
+            // What cannot be removed now is removed by the next sweep.
+            let _ = discard(&path, false, WithoutLocks::Keep);
+        }
     }
 
     /// Removes files of processes killed long ago, during other work.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::image::cache::temporary::TempBlob;
 
 fn entry(bytes: &[u8]) -> IndexEntry {
     IndexEntry { digest: digest(bytes), size: bytes.len() as u64, media_type: "application/x".into() }
@@ -87,4 +88,18 @@ fn a_damaged_index_is_an_error_to_readers_and_replaced_by_writers() {
     let layout = std::fs::read_to_string(bench.cache.directory().join("oci-layout")).unwrap();
     assert_eq!(layout, r#"{"imageLayoutVersion":"1.0.0"}"#);
     assert!(matches!(bench.cache.find(&digest(b"layer"), Some(5)).unwrap(), Lookup::Hit(_)));
+}
+
+#[test]
+fn indexes_of_killed_processes_are_removed_and_those_being_written_stay() {
+    let bench = Bench::new();
+    bench.cache.remember("a", &entry(b"1")).unwrap();
+    let partials = bench.cache.partials();
+    let being_written = TempBlob::new(&partials, "index.json-").unwrap();
+    for name in ["index.json-abc", "oci-layout-abc"] {
+        std::fs::write(partials.join(name), "{").unwrap();
+    }
+    bench.cache.remember("b", &entry(b"2")).unwrap();
+    assert!(!partials.join("index.json-abc").exists());
+    assert!(partials.join("oci-layout-abc").exists() && being_written.path().exists());
 }

@@ -137,7 +137,7 @@ impl<'a> DecodedLayers<'a> {
         let LayerCacheOptions { cache, bytes_max } = self.options;
         // One that is not compressed is copied like one from the cache.
         let is_compressed = layer.compression.is_some_and(|compression| compression != Compression::None);
-        let is_useful = is_compressed && layer.tar_bytes <= *bytes_max && may_be_kept(layer, budget.limits());
+        let is_useful = is_compressed && may_be_kept(layer, budget.limits());
         if !is_useful || self.failed.load(Ordering::Relaxed) || cache.has_decoded(&blob.diff_id) {
             return Ok(());
         }

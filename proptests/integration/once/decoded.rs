@@ -269,6 +269,20 @@ fn decoded_layers_are_bounded_and_the_least_recently_used_ones_go() {
 }
 
 #[test]
+fn zeros_of_a_decoded_layer_take_no_space() {
+    let bench = Bench::new();
+    let source = layout(&bench, "zeros", &Image::new([Layer::new([Entry::file("zeros", vec![0; 4 << 20])])]));
+    let direct = built(&bench, &source, &["--no-cache"]);
+    for round in ["made", "used"] {
+        let limited = ["--cache-dir", "cache", "--layer-cache-bytes", "1M"];
+        assert!(built(&bench, &source, &limited) == direct, "{round}");
+        assert_eq!(decoded(&bench).len(), 1, "{round}");
+    }
+    assert!(decoded(&bench)[0].metadata().unwrap().blocks() * 512 < 1 << 20);
+    succeeded(&cache(&bench, "verify"));
+}
+
+#[test]
 fn only_what_another_run_would_accept_is_kept_and_taken() {
     let bench = Bench::new();
     let entries = || [Entry::file("f", "x".repeat(3 << 20))];

@@ -61,7 +61,7 @@ impl Cache {
         cancel: &Cancel,
     ) -> Result<bool> {
         let target = self.decoded_path(diff_id);
-        let bytes = stream.metadata().map_err(Error::io("examine", &target))?.len();
+        let bytes = block_bytes(&stream.metadata().map_err(Error::io("examine", &target))?);
         if bytes > bytes_max {
             return Ok(false);
         }

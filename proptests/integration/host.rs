@@ -261,10 +261,11 @@ fn a_blocked_signal_is_received() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         let mut child = command.spawn().unwrap();
         while !bench.left().iter().any(|name| name.starts_with("planish-work-")) {
+            assert_eq!(child.try_wait().unwrap(), None, "it reads standard input");
             std::thread::sleep(Duration::from_millis(10));
         }
         kill_process(Pid::from_child(&child), signal).unwrap();
-        let status = process::wait(&mut child, Duration::from_secs(5)).expect("it stops");
+        let status = process::wait(&mut child, Duration::from_secs(60)).expect("it stops");
         assert_eq!(status.code(), Some(code));
         assert_eq!(bench.left(), [""; 0]);
     }

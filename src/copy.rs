@@ -73,7 +73,10 @@ pub(crate) fn copy_and_list(
     let length = from.file.metadata().map_err(Error::io("examine", from.path))?.len();
     to.file.set_len(length).map_err(Error::io("extend", to.path))?;
     let directory = to.path.parent().unwrap_or(to.path);
+    // Kernels let one thread at a time write to a file; the others would wait on a processor.
+    let turn = Mutex::new(());
     contents(from, jobs, progress, cancel, &|at, run| {
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         to.file.write_all_at(run, at).map_err(|error| Error::write(directory, at, error))
     })
 }

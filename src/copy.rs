@@ -34,7 +34,7 @@ pub(crate) struct OpenFile<'a> {
     pub path: &'a Path,
 }
 
-/// What a file holds: its size, and the digest of the data of each chunk that is not all zeros. Two files of equal contents
+/// The contents of a file: its size, and the digest of the data of each chunk that is not all zeros. Two files of equal contents
 /// have equal bytes, wherever their holes are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Contents {

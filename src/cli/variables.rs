@@ -135,7 +135,7 @@ fn is_flag(arg: &Arg) -> bool {
 /// The variables of a command's options.
 struct Variables<'a> {
     command: &'a Command,
-    /// What is on the command line.
+    /// The options on the command line.
     line: Option<&'a ArgMatches>,
 }
 

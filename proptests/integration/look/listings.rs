@@ -43,14 +43,7 @@ fn decoded(bench: &Bench, command: &[&str], source: &str) -> Vec<u8> {
 }
 
 fn listings(bench: &Bench) -> Vec<PathBuf> {
-    let files = bench.at("cache/listings").read_dir().into_iter().flatten();
-    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-fn cache(bench: &Bench, words: &str) -> Output {
-    bench.planish().arg("cache").args(words.split(' ')).args(["--cache-dir", "cache"]).output().unwrap()
+    bench.cached("listings")
 }
 
 fn image() -> Image {
@@ -159,7 +152,7 @@ fn damage_is_found_and_the_listing_made_anew() {
         let line = format!("cache/listings/{name} is damaged: the layer is decoded again");
         let has_its_digest = bytes.ends_with(&bomb);
         if !has_its_digest {
-            let verified = cache(&bench, "verify");
+            let verified = bench.cache("verify");
             assert_eq!(failed(&verified, 5), "the cache has 1 damaged listings or decoded layers");
             assert!(stderr(&verified).ends_with("hint: the next command that needs it decodes a layer again\n"));
             assert!(String::from_utf8(verified.stdout).unwrap().contains(&line));
@@ -169,7 +162,7 @@ fn damage_is_found_and_the_listing_made_anew() {
         assert!(stderr(&output).contains(&format!("warning: cache: {line}")), "{}", stderr(&output));
         assert_eq!(output.stdout, expected);
         assert!(std::fs::read(path).unwrap() == whole, "it is made anew");
-        succeeded(&cache(&bench, "verify"));
+        succeeded(&bench.cache("verify"));
     }
 }
 
@@ -188,12 +181,12 @@ fn strange_files_cost_a_decoding_and_are_left_alone() {
     assert!(stderr(&output).contains("without the cache's listings: "), "{}", stderr(&output));
     assert!(path.is_symlink());
     // The cache did not write it: a stranger is no damage.
-    let verified = cache(&bench, "verify");
+    let verified = bench.cache("verify");
     succeeded(&verified);
     let name = path.file_name().unwrap().to_str().unwrap();
     let said = format!("cache/listings/{name} is no file of the cache\n");
     assert_eq!(String::from_utf8(verified.stdout).unwrap(), said);
-    succeeded(&cache(&bench, "prune"));
+    succeeded(&bench.cache("prune"));
     assert!(path.is_symlink() && elsewhere.exists());
 }
 
@@ -308,16 +301,16 @@ fn the_cache_lists_counts_and_prunes_listings() {
     let bench = Bench::new();
     let source = layout(&bench, "image", &image());
     cached(&bench, COMMANDS[0], &source);
-    let listed = cache(&bench, "list");
+    let listed = bench.cache("list");
     succeeded(&listed);
     let text = String::from_utf8(listed.stdout).unwrap();
     assert!(text.starts_with("listings of 3 layers  ") && text.lines().count() == 1, "{text}");
-    let listed: Value = serde_json::from_slice(&cache(&bench, "list --json").stdout).unwrap();
+    let listed: Value = serde_json::from_slice(&bench.cache("list --json").stdout).unwrap();
     let items = listed.as_array().unwrap();
     assert!(items.iter().all(|item| item["listing"] == true) && items.len() == 3, "{items:?}");
     let bytes: u64 = items.iter().map(|item| item["bytes"].as_u64().unwrap()).sum();
     let prune = |words: &str| -> Value {
-        let output = cache(&bench, words);
+        let output = bench.cache(words);
         succeeded(&output);
         serde_json::from_slice(&output.stdout).unwrap()
     };
@@ -347,8 +340,8 @@ fn images_of_registries_share_listings_with_those_of_layouts() {
     assert_eq!(registry.log().kind(Kind::Layer).len(), 3, "each layer is fetched once");
     assert_eq!(listings(&bench).len(), 3);
     // The manifest's image is pruned as before.
-    succeeded(&cache(&bench, "prune"));
-    let left = cache(&bench, "list");
+    succeeded(&bench.cache("prune"));
+    let left = bench.cache("list");
     assert_eq!(String::from_utf8(left.stdout).unwrap().lines().count(), 1);
 }
 

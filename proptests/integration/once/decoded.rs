@@ -36,14 +36,7 @@ fn comparable(output: &Output) -> Value {
 }
 
 fn decoded(bench: &Bench) -> Vec<PathBuf> {
-    let files = bench.at("cache/layers").read_dir().into_iter().flatten();
-    let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files
-}
-
-fn cache(bench: &Bench, words: &str) -> Output {
-    bench.planish().arg("cache").args(words.split(' ')).args(["--cache-dir", "cache"]).output().unwrap()
+    bench.cached("layers")
 }
 
 fn base() -> Layer {
@@ -154,7 +147,7 @@ fn damage_is_named_and_the_layer_decoded_anew() {
     for bytes in damages {
         std::fs::write(&path, &bytes).unwrap();
         let line = format!("{name} is damaged: the layer is decoded again");
-        let verified = cache(&bench, "verify");
+        let verified = bench.cache("verify");
         assert_eq!(failed(&verified, 5), "the cache has 1 damaged listings or decoded layers");
         assert_eq!(String::from_utf8(verified.stdout).unwrap(), format!("{line}\n"));
         let output = run(&bench, &source, &DECODED);
@@ -162,7 +155,7 @@ fn damage_is_named_and_the_layer_decoded_anew() {
         assert!(stderr(&output).contains(&format!("warning: cache: {line}\n")), "{}", stderr(&output));
         assert!((comparable(&output), std::fs::read(bench.at("out.ext4")).unwrap()) == direct);
         assert!(std::fs::read(&path).unwrap() == stream, "it is made anew");
-        succeeded(&cache(&bench, "verify"));
+        succeeded(&bench.cache("verify"));
     }
     // More than all layers may have, where the layer is small.
     std::fs::File::options().write(true).open(&path).unwrap().set_len(1 << 40).unwrap();
@@ -217,10 +210,10 @@ fn strange_files_cost_a_decoding_and_are_left_alone() {
     assert_eq!(stderr(&output).matches("warning: without the cache's decoded layers: ").count(), 1);
     assert!((comparable(&output), std::fs::read(bench.at("out.ext4")).unwrap()) == direct);
     assert!(path.is_symlink() && elsewhere.exists());
-    let verified = cache(&bench, "verify");
+    let verified = bench.cache("verify");
     succeeded(&verified);
     assert!(String::from_utf8(verified.stdout).unwrap().ends_with(" is no file of the cache\n"));
-    succeeded(&cache(&bench, "prune"));
+    succeeded(&bench.cache("prune"));
     assert!(path.is_symlink() && elsewhere.exists());
 }
 
@@ -279,7 +272,7 @@ fn zeros_of_a_decoded_layer_take_no_space() {
         assert_eq!(decoded(&bench).len(), 1, "{round}");
     }
     assert!(decoded(&bench)[0].metadata().unwrap().blocks() * 512 < 1 << 20);
-    succeeded(&cache(&bench, "verify"));
+    succeeded(&bench.cache("verify"));
 }
 
 #[test]
@@ -317,16 +310,16 @@ fn the_cache_lists_counts_and_prunes_decoded_layers() {
     let bench = Bench::new();
     let source = layout(&bench, "image", &image("one"));
     built(&bench, &source, &DECODED);
-    let listed = String::from_utf8(cache(&bench, "list").stdout).unwrap();
+    let listed = String::from_utf8(bench.cache("list").stdout).unwrap();
     assert!(listed.starts_with("decoded 2 layers  ") && listed.lines().count() == 1, "{listed}");
-    let listed: Value = serde_json::from_slice(&cache(&bench, "list --json").stdout).unwrap();
+    let listed: Value = serde_json::from_slice(&bench.cache("list --json").stdout).unwrap();
     let items = listed.as_array().unwrap();
     assert!(items.iter().all(|item| item["decoded"] == true && item["listing"] == false) && items.len() == 2);
     let bytes: u64 = items.iter().map(|item| item["bytes"].as_u64().unwrap()).sum();
     let on_disk: u64 = decoded(&bench).iter().map(|path| path.metadata().unwrap().blocks() * 512).sum();
     assert_eq!(bytes, on_disk);
     let prune = |words: &str| -> Value {
-        let output = cache(&bench, words);
+        let output = bench.cache(words);
         succeeded(&output);
         serde_json::from_slice(&output.stdout).unwrap()
     };

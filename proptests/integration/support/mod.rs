@@ -69,6 +69,19 @@ impl Bench {
         to
     }
 
+    /// The files in a directory of the cache `cache`, in their order.
+    pub fn cached(&self, directory: &str) -> Vec<PathBuf> {
+        let files = self.at("cache").join(directory).read_dir().into_iter().flatten();
+        let mut files: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files
+    }
+
+    /// Runs `planish cache` on the cache `cache`.
+    pub fn cache(&self, words: &str) -> Output {
+        self.planish().arg("cache").args(words.split(' ')).args(["--cache-dir", "cache"]).output().unwrap()
+    }
+
     /// Writes bytes, readable for the user.
     pub fn readable(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.root.path().join(name);

@@ -73,6 +73,14 @@ impl PaxRecords {
             self.add(key, value);
         }
     }
+    /// Returns the bytes of some records.
+    #[cfg(test)]
+    pub(super) fn of(records: &[(&str, &str)]) -> Vec<u8> {
+        let mut all = Self::default();
+        records.iter().for_each(|(key, value)| all.add(key, value));
+        all.0
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -86,14 +94,6 @@ impl PaxRecords {
 mod tests {
     use super::*;
 
-    fn records(body: &[(&str, &str)]) -> Vec<u8> {
-        let mut records = PaxRecords::default();
-        for (key, value) in body {
-            records.add(key, value);
-        }
-        records.bytes().to_vec()
-    }
-
     #[test]
     fn large_numbers_are_base_256() {
         assert_eq!(&number::<8>(0o644), b"0000644\0");
@@ -106,9 +106,9 @@ mod tests {
 
     #[test]
     fn the_length_of_a_record_includes_its_digits() {
-        assert_eq!(records(&[("path", "a")]), b"9 path=a\n");
-        assert_eq!(records(&[("path", "")]), b"8 path=\n");
-        assert_eq!(records(&[("a", &"x".repeat(93))])[..5], *b"99 a=");
-        assert_eq!(records(&[("a", &"x".repeat(94))])[..6], *b"101 a=");
+        assert_eq!(PaxRecords::of(&[("path", "a")]), b"9 path=a\n");
+        assert_eq!(PaxRecords::of(&[("path", "")]), b"8 path=\n");
+        assert_eq!(PaxRecords::of(&[("a", &"x".repeat(93))])[..5], *b"99 a=");
+        assert_eq!(PaxRecords::of(&[("a", &"x".repeat(94))])[..6], *b"101 a=");
     }
 }

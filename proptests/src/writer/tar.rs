@@ -131,14 +131,6 @@ mod tests {
         std::str::from_utf8(field).unwrap().trim_end_matches('\0')
     }
 
-    fn records(body: &[(&str, &str)]) -> Vec<u8> {
-        let mut records = PaxRecords::default();
-        for (key, value) in body {
-            records.add(key, value);
-        }
-        records.bytes().to_vec()
-    }
-
     #[test]
     fn a_plain_file_is_one_header_and_its_padded_content() {
         let bytes = encode(&Entry::file("etc/passwd", "root").mode(0o640).owner(5, 6).mtime(1000, 0));
@@ -187,7 +179,7 @@ mod tests {
     fn pax_carries_ids_and_times_that_have_no_octal_form() {
         let entry = Entry::file("a", "").owner(1 << 21, 7).mtime(-1, 0).format(Format::Pax);
         let bytes = encode(&entry);
-        let body = records(&[("uid", "2097152"), ("mtime", "-1")]);
+        let body = PaxRecords::of(&[("uid", "2097152"), ("mtime", "-1")]);
         assert_eq!(bytes[512..512 + body.len()], body);
         assert_eq!(text(&bytes[1024 + 108..1024 + 116]), "0000000");
         assert_eq!(text(&bytes[1024 + 116..1024 + 124]), "0000007");

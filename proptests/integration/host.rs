@@ -255,7 +255,11 @@ fn a_blocked_signal_is_received() {
     let bench = Bench::new();
     let planish = bench.planish();
     let mut command = Command::new("env");
-    command.arg("--block-signal").arg(planish.get_program()).args(["build", "-", "-o", "out.ext4"]);
+    // The caller of the tests may ignore SIGHUP.
+    command
+        .args(["--default-signal", "--block-signal"])
+        .arg(planish.get_program())
+        .args(["build", "-", "-o", "out.ext4"]);
     command.current_dir(bench.home()).stdin(Stdio::piped()).stderr(Stdio::null());
     bench.as_user(&mut command);
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
